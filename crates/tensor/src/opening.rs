@@ -1,0 +1,335 @@
+use alloc::vec::Vec;
+use blake3::hazmat::{merge_subtrees_non_root, merge_subtrees_root, HasherExt, Mode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
+use scale_info::TypeInfo;
+
+use crate::{BlockIndex, Commitment, ElementType, Shape, CHUNK_BYTES};
+
+/// A chaining value of the BLAKE3 tree.
+type ChainingValue = [u8; 32];
+
+/// Which chunks of a tensor: `count` runs of `run` chunks, `stride` chunks from start to start, in a tensor
+/// of `total` chunks. Strips and blocks of a tensor are the only way to make one, so it always fits its tensor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChunkSet {
+	total: u64,
+	first: u64,
+	run: u64,
+	stride: u64,
+	count: u64,
+}
+
+/// Why an opening is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpeningError {
+	/// The opened bytes are too many or too few.
+	DataLength,
+	/// The sibling hashes are too many or too few.
+	SiblingCount,
+	/// The bytes and siblings do not hash to the commitment.
+	Mismatch,
+}
+
+/// Bytes of some chunks of a tensor, in order, and the chaining values of the largest subtrees without any of
+/// them, in order (a pre-order walk of the tree meets them so).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct Opening {
+	/// The opened chunks.
+	pub data: Vec<u8>,
+	/// The chaining values beside them.
+	pub siblings: Vec<ChainingValue>,
+}
+
+impl ChunkSet {
+	/// The blocks of the block row `row`, all columns.
+	pub fn row_strip(shape: Shape, element: ElementType, row: u32) -> Option<Self> {
+		if row >= shape.block_rows() {
+			return None;
+		}
+		let per_block = element.chunks_per_block();
+		let run = u64::from(shape.block_cols()).checked_mul(per_block)?;
+		Some(Self {
+			total: shape.blocks().checked_mul(per_block)?,
+			first: u64::from(row).checked_mul(run)?,
+			run,
+			stride: run,
+			count: 1,
+		})
+	}
+
+	/// The blocks of the block column `col`, in the block rows `from..from + rows`.
+	pub fn column_strip(shape: Shape, element: ElementType, col: u32, from: u32, rows: u32) -> Option<Self> {
+		if col >= shape.block_cols() || rows == 0 || from.checked_add(rows)? > shape.block_rows() {
+			return None;
+		}
+		let per_block = element.chunks_per_block();
+		let stride = u64::from(shape.block_cols()).checked_mul(per_block)?;
+		let first = u64::from(from).checked_mul(stride)?.checked_add(u64::from(col).checked_mul(per_block)?)?;
+		Some(Self {
+			total: shape.blocks().checked_mul(per_block)?,
+			first,
+			run: per_block,
+			stride,
+			count: u64::from(rows),
+		})
+	}
+
+	/// One block.
+	pub fn block(shape: Shape, element: ElementType, block: BlockIndex) -> Option<Self> {
+		Self::column_strip(shape, element, block.col, block.row, 1)
+	}
+
+	/// One chunk of a list of `total` chunks.
+	pub fn chunk(total: u64, index: u64) -> Option<Self> {
+		(index < total).then_some(Self { total, first: index, run: 1, stride: 1, count: 1 })
+	}
+
+	/// Bytes of all chunks of the set.
+	pub fn bytes(&self) -> u64 {
+		self.run.saturating_mul(self.count).saturating_mul(CHUNK_BYTES as u64)
+	}
+
+	/// Chunks of the whole tensor.
+	pub fn total(&self) -> u64 {
+		self.total
+	}
+
+	/// The runs of the set, as ranges of chunks.
+	fn runs(&self) -> impl Iterator<Item = core::ops::Range<u64>> + '_ {
+		(0..self.count).map(move |i| {
+			let start = self.first.saturating_add(self.stride.saturating_mul(i));
+			start..start.saturating_add(self.run)
+		})
+	}
+
+	/// The first chunk of the set at `chunk` or after it.
+	fn next(&self, chunk: u64) -> Option<u64> {
+		let Some(past) = chunk.checked_sub(self.first) else { return Some(self.first) };
+		let (index, offset) = (past.checked_div(self.stride)?, past.checked_rem(self.stride)?);
+		let (index, offset) = if offset < self.run { (index, offset) } else { (index.checked_add(1)?, 0) };
+		(index < self.count)
+			.then(|| self.first.saturating_add(self.stride.saturating_mul(index)).saturating_add(offset))
+	}
+
+	/// How much of the set lies in `start..start + len`.
+	fn overlap(&self, start: u64, len: u64) -> Overlap {
+		let end = start.saturating_add(len);
+		match self.next(start) {
+			Some(next) if next < end => {
+				let run_left = match (start.checked_sub(self.first), self.stride) {
+					(Some(past), stride) if stride > 0 && next == start => self.run.saturating_sub(past % stride),
+					_ => 0,
+				};
+				if run_left >= len {
+					Overlap::Whole
+				} else {
+					Overlap::Part
+				}
+			}
+			_ => Overlap::None,
+		}
+	}
+}
+
+/// How much of a subtree is opened.
+enum Overlap {
+	None,
+	Part,
+	Whole,
+}
+
+/// Chunks of the left subtree of a tree of `chunks` (at least 2) chunks: the largest power of two below.
+fn left_len(chunks: u64) -> u64 {
+	let half = chunks.div_ceil(2);
+	half.checked_next_power_of_two().unwrap_or(half)
+}
+
+impl Opening {
+	/// Opens chunks of a tensor's bytes. `None` if the set does not belong to a tensor of that size.
+	pub fn of(bytes: &[u8], chunks: &ChunkSet) -> Option<Self> {
+		if bytes.len() as u64 != chunks.total.checked_mul(CHUNK_BYTES as u64)? {
+			return None;
+		}
+		let mut data = Vec::with_capacity(chunks.bytes() as usize);
+		for run in chunks.runs() {
+			data.extend_from_slice(bytes.get(run.start as usize * CHUNK_BYTES..run.end as usize * CHUNK_BYTES)?);
+		}
+		let mut siblings = Vec::new();
+		collect_siblings(bytes, chunks, 0, chunks.total, true, &mut siblings)?;
+		Some(Self { data, siblings })
+	}
+
+	/// Verifies that the opened bytes are those chunks of the tensor with that commitment, and gives them.
+	///
+	/// Time is bounded by the size of the set: `O(chunks * log2(total))` compressions.
+	pub fn verify(&self, commitment: &Commitment, chunks: &ChunkSet) -> Result<&[u8], OpeningError> {
+		if self.data.len() as u64 != chunks.bytes() {
+			return Err(OpeningError::DataLength);
+		}
+		let mut walk = Walk { data: &self.data, siblings: self.siblings.iter(), chunks };
+		let root = if chunks.total == 1 {
+			Commitment::of(&self.data)
+		} else {
+			let left = left_len(chunks.total);
+			let left_value = walk.subtree(0, left)?;
+			let right_value = walk.subtree(left, chunks.total.saturating_sub(left))?;
+			Commitment(*merge_subtrees_root(&left_value, &right_value, Mode::Hash).as_bytes())
+		};
+		if walk.siblings.next().is_some() {
+			return Err(OpeningError::SiblingCount);
+		}
+		if root != *commitment {
+			return Err(OpeningError::Mismatch);
+		}
+		Ok(&self.data)
+	}
+}
+
+/// The chaining value of a whole subtree that is not the root.
+fn subtree_value(bytes: &[u8], start: u64) -> ChainingValue {
+	let mut hasher = blake3::Hasher::new();
+	hasher.set_input_offset(start.saturating_mul(CHUNK_BYTES as u64));
+	hasher.update(bytes);
+	hasher.finalize_non_root()
+}
+
+fn collect_siblings(
+	bytes: &[u8],
+	chunks: &ChunkSet,
+	start: u64,
+	len: u64,
+	root: bool,
+	siblings: &mut Vec<ChainingValue>,
+) -> Option<()> {
+	match chunks.overlap(start, len) {
+		Overlap::Whole => Some(()),
+		Overlap::None if !root => {
+			let range = start as usize * CHUNK_BYTES..(start.checked_add(len)?) as usize * CHUNK_BYTES;
+			siblings.push(subtree_value(bytes.get(range)?, start));
+			Some(())
+		}
+		_ if len > 1 => {
+			let left = left_len(len);
+			collect_siblings(bytes, chunks, start, left, false, siblings)?;
+			collect_siblings(bytes, chunks, start.checked_add(left)?, len.checked_sub(left)?, false, siblings)
+		}
+		_ => Some(()),
+	}
+}
+
+struct Walk<'a> {
+	data: &'a [u8],
+	siblings: core::slice::Iter<'a, ChainingValue>,
+	chunks: &'a ChunkSet,
+}
+
+impl Walk<'_> {
+	/// Chaining value of the subtree of `len` chunks from `start` (depth at most 64, as `len` halves).
+	fn subtree(&mut self, start: u64, len: u64) -> Result<ChainingValue, OpeningError> {
+		match self.chunks.overlap(start, len) {
+			Overlap::None => self.siblings.next().copied().ok_or(OpeningError::SiblingCount),
+			Overlap::Part if len > 1 => {
+				let left = left_len(len);
+				let left_value = self.subtree(start, left)?;
+				let right_value = self.subtree(start.saturating_add(left), len.saturating_sub(left))?;
+				Ok(merge_subtrees_non_root(&left_value, &right_value, Mode::Hash))
+			}
+			_ => {
+				let bytes = usize::try_from(len)
+					.ok()
+					.and_then(|len| len.checked_mul(CHUNK_BYTES))
+					.ok_or(OpeningError::DataLength)?;
+				let (subtree, rest) = self.data.split_at_checked(bytes).ok_or(OpeningError::DataLength)?;
+				self.data = rest;
+				Ok(subtree_value(subtree, start))
+			}
+		}
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use alloc::vec;
+	use proptest::prelude::*;
+
+	fn bytes(len: usize, seed: u64) -> Vec<u8> {
+		let mut bytes = vec![0; len];
+		blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+		bytes
+	}
+
+	fn any_set() -> impl Strategy<Value = (Shape, ElementType, ChunkSet)> {
+		(1u32..9, 1u32..9, any::<bool>(), 0u32..4, any::<u32>(), any::<u32>(), any::<u32>()).prop_map(
+			|(rows, cols, wide, kind, a, b, c)| {
+				let shape = Shape::new(rows * 32 - 5, cols * 32 - 31).unwrap();
+				let element = if wide { ElementType::I32 } else { ElementType::I8 };
+				let (row, col) = (a % rows, b % cols);
+				let set = match kind {
+					0 => ChunkSet::row_strip(shape, element, row),
+					1 => ChunkSet::column_strip(shape, element, col, 0, rows),
+					2 => ChunkSet::column_strip(shape, element, col, row, 1 + c % (rows - row)),
+					_ => ChunkSet::block(shape, element, BlockIndex { row, col }),
+				};
+				(shape, element, set.unwrap())
+			},
+		)
+	}
+
+	proptest! {
+		#[test]
+		fn an_opening_verifies_and_any_changed_bit_does_not((shape, element, set) in any_set(), seed: u64, at: usize, bit in 0u8..8) {
+			let tensor = bytes(shape.bytes(element) as usize, seed);
+			let commitment = Commitment::of(&tensor);
+			let opening = Opening::of(&tensor, &set).unwrap();
+			prop_assert_eq!(opening.verify(&commitment, &set).unwrap().len() as u64, set.bytes());
+
+			let mut forged = opening.clone();
+			let at = at % (forged.data.len() + 32 * forged.siblings.len());
+			match at.checked_sub(forged.data.len()) {
+				None => forged.data[at] ^= 1 << bit,
+				Some(at) => forged.siblings[at / 32][at % 32] ^= 1 << bit,
+			}
+			prop_assert_eq!(forged.verify(&commitment, &set), Err(OpeningError::Mismatch));
+		}
+
+		#[test]
+		fn lengths_are_exact((shape, element, set) in any_set()) {
+			let tensor = bytes(shape.bytes(element) as usize, 0);
+			let commitment = Commitment::of(&tensor);
+			let opening = Opening::of(&tensor, &set).unwrap();
+			let with = |change: &dyn Fn(&mut Opening)| {
+				let mut forged = opening.clone();
+				change(&mut forged);
+				forged.verify(&commitment, &set).map(<[u8]>::len)
+			};
+			prop_assert_eq!(with(&|o| { o.data.pop(); }), Err(OpeningError::DataLength));
+			prop_assert_eq!(with(&|o| o.data.push(0)), Err(OpeningError::DataLength));
+			prop_assert_eq!(with(&|o| o.siblings.push([0; 32])), Err(OpeningError::SiblingCount));
+			if !opening.siblings.is_empty() {
+				prop_assert_eq!(with(&|o| { o.siblings.pop(); }), Err(OpeningError::SiblingCount));
+			}
+		}
+	}
+
+	#[test]
+	fn a_strip_of_another_place_or_tensor_does_not_verify() {
+		let shape = Shape::new(128, 96).unwrap();
+		let (one, other) = (bytes(12 * 1024, 1), bytes(12 * 1024, 2));
+		let set = ChunkSet::row_strip(shape, ElementType::I8, 1).unwrap();
+		let elsewhere = ChunkSet::row_strip(shape, ElementType::I8, 2).unwrap();
+		let opening = Opening::of(&one, &set).unwrap();
+		assert_eq!(opening.verify(&Commitment::of(&other), &set), Err(OpeningError::Mismatch));
+		assert!(opening.verify(&Commitment::of(&one), &elsewhere).is_err());
+	}
+
+	#[test]
+	fn sets_outside_the_tensor_are_not_made() {
+		let shape = Shape::new(64, 64).unwrap();
+		assert_eq!(ChunkSet::row_strip(shape, ElementType::I8, 2), None);
+		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 2, 0, 1), None);
+		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, 1, 2), None);
+		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, u32::MAX, 2), None);
+		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, 0, 0), None);
+	}
+}
