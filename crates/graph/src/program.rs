@@ -275,6 +275,12 @@ impl Program {
 		self.graph.ops.iter().position(of).and_then(|op| u8::try_from(op).ok())
 	}
 
+	/// Whether an op reads a value.
+	pub fn uses(&self, value: Value) -> bool {
+		let all = BlockIndex { row: 0, col: 0 };
+		(0..self.graph.ops.len()).filter_map(|op| self.needs(op as u8, all)).flatten().any(|need| need.value == value)
+	}
+
 	/// Shape and element type of a value, for values that exist.
 	pub fn value(&self, value: Value) -> Option<(Shape, ElementType)> {
 		let batch = self.graph.batch;

@@ -52,3 +52,8 @@ pub const fn operand(x: i8) -> i8 {
 		x
 	}
 }
+
+/// A BLAKE3 output stream: keyed by `key`, over `context | index` (little-endian).
+pub fn keyed_stream(key: &[u8; 32], context: &[u8], index: u32) -> blake3::OutputReader {
+	blake3::Hasher::new_keyed(key).update(context).update(&index.to_le_bytes()).finalize_xof()
+}
