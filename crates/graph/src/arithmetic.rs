@@ -7,19 +7,19 @@ use crate::{Activation, Rounding};
 /// Entries of the softmax table: distances from the row's largest logit, 0 to 126.
 const EXP2_ENTRIES: usize = 127;
 
-/// `round(2^16 * 2^(-d/8))` for a distance `d` in eighths of an octave.
+/// `round(2^16 * 2^(-d/4))` for a distance `d` in quarters of an octave. With eighths, logits clamped to 63 cannot become confident
+/// enough and training diverges.
 const EXP2: [u32; EXP2_ENTRIES] = exp2_table();
 
-/// `round(2^30 * 2^(-i/8))` for one octave; a further octave is a shift.
-const OCTAVE: [u64; 8] =
-	[1_073_741_824, 984_625_597, 902_905_651, 827_968_165, 759_250_125, 696_235_434, 638_450_708, 585_461_880];
+/// `round(2^30 * 2^(-i/4))` for one octave; a further octave is a shift.
+const OCTAVE: [u64; 4] = [1_073_741_824, 902_905_651, 759_250_125, 638_450_708];
 
 const fn exp2_table() -> [u32; EXP2_ENTRIES] {
 	let mut table = [0; EXP2_ENTRIES];
 	let mut d = 0;
 	while d < EXP2_ENTRIES {
-		let shift = 14 + d / 8;
-		table[d] = ((OCTAVE[d % 8] + (1 << (shift - 1))) >> shift) as u32;
+		let shift = 14 + d / 4;
+		table[d] = ((OCTAVE[d % 4] + (1 << (shift - 1))) >> shift) as u32;
 		d += 1;
 	}
 	table
@@ -122,7 +122,7 @@ pub fn label(byte: i8, classes: usize) -> Option<usize> {
 	usize::try_from(byte).ok().filter(|class| *class < classes)
 }
 
-/// `2^((logit - largest) / 8)` in units of `2^-16`.
+/// `2^((logit - largest) / 4)` in units of `2^-16`.
 fn weight(largest: i8, logit: i8) -> u32 {
 	let distance = i16::from(largest).saturating_sub(i16::from(operand(logit)));
 	usize::try_from(distance).ok().and_then(|d| EXP2.get(d)).copied().unwrap_or(0)
@@ -155,13 +155,16 @@ pub fn softmax_gradient(logits: &[i8], label_byte: i8, gradient: &mut [i8]) {
 	}
 }
 
+/// Bound of a row's loss in 1/256 bit: 126 quarter octaves and the logarithm of 64 classes.
+pub const MAX_ROW_LOSS: u64 = 256 * 38;
+
 /// Cross-entropy of one row in 1/256 bit, and whether the largest logit is the label's. Zero without a valid label.
 pub fn metrics(logits: &[i8], label_byte: i8) -> (i32, i32) {
 	let Some(target) = label(label_byte, logits.len()) else { return (0, 0) };
 	let largest = largest(logits);
 	let sum: u32 = logits.iter().map(|logit| weight(largest, *logit)).sum();
 	let distance = i32::from(largest) - i32::from(operand(logits.get(target).copied().unwrap_or(0)));
-	let loss = log2_q8(sum) - (16 << 8) + distance * 32;
+	let loss = log2_q8(sum) - (16 << 8) + distance * 64;
 	(loss.max(0), i32::from(usize::from(argmax(logits)) == target))
 }
 
@@ -195,7 +198,7 @@ mod tests {
 	#[test]
 	fn table_is_the_rounded_exponential() {
 		for (d, entry) in EXP2.iter().enumerate() {
-			let exact = 65536.0 * 2f64.powf(-(d as f64) / 8.0);
+			let exact = 65536.0 * 2f64.powf(-(d as f64) / 4.0);
 			assert!((f64::from(*entry) - exact).abs() <= 0.5 + 1e-6, "{d}: {entry} {exact}");
 		}
 	}
@@ -218,7 +221,7 @@ mod tests {
 			prop_assert!(sum == 0 || (sum > 0 && target.is_some_and(|t| gradient[t] == -OPERAND_MAX)));
 			prop_assert!(gradient.iter().all(|g| (-OPERAND_MAX..=OPERAND_MAX).contains(g)));
 			let (loss, correct) = metrics(&logits, label);
-			prop_assert!((0..=256 * 24).contains(&loss) && (0..=1).contains(&correct));
+			prop_assert!((0..=MAX_ROW_LOSS as i32).contains(&loss) && (0..=1).contains(&correct));
 		}
 
 		#[test]

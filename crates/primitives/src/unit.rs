@@ -233,7 +233,7 @@ impl TaskSpec {
 			return Err(ResultError::WrongCount);
 		}
 		let metrics_rows = if program.metrics_op().is_some() { rows } else { 0 };
-		let most_loss = metrics_rows.saturating_mul(256 * 24);
+		let most_loss = metrics_rows.saturating_mul(labora_graph::arithmetic::MAX_ROW_LOSS);
 		if result.metrics.rows != metrics_rows
 			|| result.metrics.correct > metrics_rows
 			|| result.metrics.loss > most_loss

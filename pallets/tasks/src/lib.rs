@@ -1,1 +1,493 @@
+//! Training and inference tasks: what sponsors register and pay, and what came of it.
+//!
+//! A task is cut into rounds, a round into units. Units are given to workers by `pallet-workers`, their work is mined through
+//! `pallet-work`, and their results arrive here ([`Call::submit_result`]). A result must agree with itself and with the blocks its
+//! unit sealed; then its price is owed and the next work opens. A training round of several units ends with a merge unit, which
+//! averages their parameters. When a result has outlived its window, its price is paid from the escrow and the reward
+//! held under its assignment vests.
+//!
+//! What it is not: it holds no tensors (nodes do, by commitment), and does not recompute results.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)]
+
+extern crate alloc;
+
+pub use pallet::*;
+
+mod board;
+mod results;
+pub mod weights;
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::{
+	pallet_prelude::*,
+	traits::{
+		fungible::{Inspect, MutateHold},
+		tokens::{Fortitude, Precision, Restriction},
+	},
+};
+use labora_graph::GraphError;
+use labora_primitives::{
+	limits::MaxOutput,
+	money::{round_budget, split_price},
+	AccountId, AssignmentId, AssignmentLedger, Balance, BlockNumber, Phase, ResultError, ResultRecord, RewardLedger,
+	SpecError, TaskId, TaskInfo, TaskSpec, UnitKind, UnitMetrics, UnitResult, UnitState,
+};
+use labora_tensor::Commitment;
+use scale_info::TypeInfo;
+use sp_runtime::traits::SaturatedConversion;
+
+pub use weights::WeightInfo;
+
+/// Most results that one block takes: what its maturing queue and its hook can hold.
+pub const MAX_RESULTS_PER_BLOCK: u32 = 64;
+
+/// A result whose window runs.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Maturing {
+	/// The assignment.
+	pub assignment: AssignmentId,
+	/// Who pays.
+	pub sponsor: AccountId,
+	/// Who is paid.
+	pub worker: AccountId,
+	/// How much, the burned share included.
+	pub price: Balance,
+}
+
+#[frame_support::pallet]
+pub mod pallet {
+	use super::*;
+	use frame_system::pallet_prelude::*;
+
+	#[pallet::config]
+	pub trait Config: frame_system::Config<AccountId = AccountId, RuntimeEvent: From<Event<Self>>> {
+		/// The chain's money.
+		type Currency: Inspect<AccountId, Balance = Balance>
+			+ MutateHold<AccountId, Balance = Balance, Reason = Self::RuntimeHoldReason>;
+		/// The reason for holding an escrow.
+		type RuntimeHoldReason: From<HoldReason>;
+		/// The running assignments.
+		type Assignments: AssignmentLedger;
+		/// The rewards held under assignments.
+		type Rewards: RewardLedger;
+		/// Blocks that a result must outlive before it is paid.
+		#[pallet::constant]
+		type ResultWindow: Get<BlockNumber>;
+		/// Most tasks that are open at a time.
+		#[pallet::constant]
+		type MaxOpenTasks: Get<u32>;
+		/// Fewest and most blocks that a worker may be given for a unit.
+		#[pallet::constant]
+		type DeadlineRange: Get<(BlockNumber, BlockNumber)>;
+		/// Lowest price of a unit.
+		#[pallet::constant]
+		type MinPrice: Get<Balance>;
+		/// Weights of the calls.
+		type WeightInfo: WeightInfo;
+	}
+
+	/// Why this pallet holds money.
+	#[pallet::composite_enum]
+	pub enum HoldReason {
+		/// What a sponsor set aside for its task's results.
+		Escrow,
+	}
+
+	#[pallet::pallet]
+	pub struct Pallet<T>(_);
+
+	/// The number of the next task.
+	#[pallet::storage]
+	pub type NextTask<T> = StorageValue<_, TaskId, ValueQuery>;
+
+	/// Tasks as registered.
+	#[pallet::storage]
+	pub type Specs<T> = StorageMap<_, Twox64Concat, TaskId, TaskSpec>;
+
+	/// Where each task is.
+	#[pallet::storage]
+	pub type Tasks<T> = StorageMap<_, Twox64Concat, TaskId, TaskInfo>;
+
+	/// The tasks that still have work, best price per multiply-accumulate first. The price is per 2^64 of them.
+	#[pallet::storage]
+	pub type OpenTasks<T: Config> = StorageValue<_, BoundedVec<(Balance, TaskId), T::MaxOpenTasks>, ValueQuery>;
+
+	/// The master parameters that each round starts from; after the last round, the result.
+	#[pallet::storage]
+	pub type RoundParameters<T> = StorageDoubleMap<
+		_,
+		Twox64Concat,
+		TaskId,
+		Twox64Concat,
+		u32,
+		BoundedVec<Commitment, labora_primitives::limits::MaxParameters>,
+	>;
+
+	/// Accepted results of units: by task, then round and unit.
+	#[pallet::storage]
+	pub type Results<T> = StorageDoubleMap<_, Twox64Concat, TaskId, Twox64Concat, (u32, u16), ResultRecord>;
+
+	/// The classes that inference units gave: by task and unit.
+	#[pallet::storage]
+	pub type Outputs<T> = StorageDoubleMap<_, Twox64Concat, TaskId, Twox64Concat, u16, BoundedVec<u8, MaxOutput>>;
+
+	/// Results whose window ends in a block.
+	#[pallet::storage]
+	pub type MaturingAt<T> =
+		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<Maturing, ConstU32<MAX_RESULTS_PER_BLOCK>>, ValueQuery>;
+
+	#[pallet::event]
+	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	pub enum Event<T: Config> {
+		/// A task was registered.
+		TaskRegistered {
+			/// Its number.
+			task: TaskId,
+			/// Who pays.
+			sponsor: AccountId,
+			/// What was set aside.
+			escrow: Balance,
+		},
+		/// A task's escrow was raised.
+		TaskFunded {
+			/// The task.
+			task: TaskId,
+			/// By how much.
+			amount: Balance,
+		},
+		/// A sponsor cancelled its task.
+		TaskCancelled {
+			/// The task.
+			task: TaskId,
+		},
+		/// A result was accepted.
+		ResultAccepted {
+			/// The task.
+			task: TaskId,
+			/// The round.
+			round: u32,
+			/// The unit.
+			unit: UnitKind,
+			/// The assignment.
+			assignment: AssignmentId,
+			/// Who computed it.
+			worker: AccountId,
+			/// What it earns when its window is over, the burned share included.
+			price: Balance,
+		},
+		/// A result outlived its window and was paid.
+		ResultPaid {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// To whom.
+			worker: AccountId,
+			/// How much.
+			paid: Balance,
+			/// How much was burned.
+			burned: Balance,
+		},
+		/// A round is complete; its parameters are committed.
+		RoundCompleted {
+			/// The task.
+			task: TaskId,
+			/// The round.
+			round: u32,
+			/// Sum of its units' metrics.
+			metrics: UnitMetrics,
+		},
+		/// The escrow does not cover the next round.
+		TaskUnfunded {
+			/// The task.
+			task: TaskId,
+			/// What a round can cost.
+			needed: Balance,
+		},
+		/// The task is done; what was left of the escrow returned.
+		TaskCompleted {
+			/// The task.
+			task: TaskId,
+			/// What returned.
+			returned: Balance,
+		},
+	}
+
+	#[pallet::error]
+	pub enum Error<T> {
+		/// The graph is not well-formed.
+		MalformedGraph,
+		/// The batch is zero, not a multiple of 32, or too large.
+		BadBatch,
+		/// A shape is zero or above the limits.
+		BadShape,
+		/// The graph has too many parameters, too many ops, or none.
+		BadGraphSize,
+		/// An op's input does not exist.
+		MissingInput,
+		/// An op's input is the op itself or a later one.
+		GraphHasCycle,
+		/// An op's input has the wrong element type.
+		TypeMismatch,
+		/// The shapes of an op's inputs do not fit.
+		ShapeMismatch,
+		/// A shift or rate is out of its range.
+		BadScale,
+		/// More than 64 classes.
+		TooManyClasses,
+		/// A parameter is updated twice, or never in a graph that trains.
+		BadUpdate,
+		/// The graph neither trains nor classifies.
+		NoOutput,
+		/// No product of the graph is large enough to be mined.
+		NoEligibleProduct,
+		/// One step is more work than the chain can count.
+		TooMuchWork,
+		/// A training job with an inference graph, or the reverse.
+		WrongJob,
+		/// Rounds, units or steps are zero, above the limits, or do not cover the dataset.
+		BadJob,
+		/// Rate drops do not ascend, or lie outside the rounds.
+		BadRateDrops,
+		/// The dataset's rows, examples or labels do not fit the task.
+		BadDataset,
+		/// Not one commitment, or not one range, per parameter.
+		BadParameters,
+		/// The price of a unit is below the minimum.
+		PriceTooLow,
+		/// The deadline is shorter or longer than allowed.
+		BadDeadline,
+		/// The escrow does not cover one round.
+		EscrowTooSmall,
+		/// The sponsor's free balance does not cover the escrow.
+		InsufficientBalance,
+		/// As many tasks are open as the chain keeps.
+		TooManyTasks,
+		/// There is no such task.
+		NoSuchTask,
+		/// The caller is not the task's sponsor.
+		NotTheSponsor,
+		/// The task is completed or cancelled.
+		TaskEnded,
+		/// There is no such assignment: never made, answered already, or missed.
+		NoSuchAssignment,
+		/// The assignment is another worker's.
+		NotTheWorker,
+		/// The deadline has passed.
+		TooLate,
+		/// The number of parameters, classes, openings or rows is not the unit's.
+		WrongResultSize,
+		/// An output does not open to the trace.
+		BadOutputOpening,
+		/// Not one seal opening per block that the unit sealed.
+		WrongSealCount,
+		/// A seal's operand is not what the block said.
+		BadSealOpening,
+		/// The block has taken as many results as one may.
+		TooManyResults,
+	}
+
+	impl<T> From<SpecError> for Error<T> {
+		fn from(error: SpecError) -> Self {
+			match error {
+				SpecError::Graph(error) => error.into(),
+				SpecError::WrongJob => Self::WrongJob,
+				SpecError::BadJob => Self::BadJob,
+				SpecError::BadRateDrops => Self::BadRateDrops,
+				SpecError::BadDataset => Self::BadDataset,
+				SpecError::BadParameters => Self::BadParameters,
+			}
+		}
+	}
+
+	impl<T> From<GraphError> for Error<T> {
+		fn from(error: GraphError) -> Self {
+			match error {
+				GraphError::Malformed => Self::MalformedGraph,
+				GraphError::BadBatch => Self::BadBatch,
+				GraphError::BadShape => Self::BadShape,
+				GraphError::TooManyParameters | GraphError::BadOpCount => Self::BadGraphSize,
+				GraphError::MissingInput => Self::MissingInput,
+				GraphError::Cycle => Self::GraphHasCycle,
+				GraphError::TypeMismatch => Self::TypeMismatch,
+				GraphError::ShapeMismatch => Self::ShapeMismatch,
+				GraphError::BadScale => Self::BadScale,
+				GraphError::TooManyClasses => Self::TooManyClasses,
+				GraphError::BadUpdate => Self::BadUpdate,
+				GraphError::NoOutput => Self::NoOutput,
+				GraphError::NoEligibleProduct => Self::NoEligibleProduct,
+				GraphError::TooMuchWork => Self::TooMuchWork,
+			}
+		}
+	}
+
+	impl<T> From<ResultError> for Error<T> {
+		fn from(error: ResultError) -> Self {
+			match error {
+				ResultError::WrongCount => Self::WrongResultSize,
+				ResultError::BadOutputOpening => Self::BadOutputOpening,
+				ResultError::WrongSealCount => Self::WrongSealCount,
+				ResultError::BadSealOpening => Self::BadSealOpening,
+			}
+		}
+	}
+
+	#[pallet::hooks]
+	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+		/// Pays what has outlived its window.
+		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
+			let matured = MaturingAt::<T>::take(number.saturated_into::<BlockNumber>());
+			let weight = T::WeightInfo::mature(matured.len() as u32);
+			matured.into_iter().for_each(Self::pay);
+			weight
+		}
+
+		fn integrity_test() {
+			let (least, most) = T::DeadlineRange::get();
+			assert!(least > 0 && least <= most && T::ResultWindow::get() > 0);
+		}
+	}
+
+	#[pallet::call]
+	impl<T: Config> Pallet<T> {
+		/// Registers a task and sets aside `escrow` for its results: at least what one round can cost.
+		#[pallet::call_index(0)]
+		#[pallet::weight(T::WeightInfo::register())]
+		pub fn register(origin: OriginFor<T>, spec: TaskSpec, escrow: Balance) -> DispatchResult {
+			let sponsor = ensure_signed(origin)?;
+			let program = spec.check().map_err(Error::<T>::from)?;
+			let (least, most) = T::DeadlineRange::get();
+			ensure!((least..=most).contains(&spec.deadline), Error::<T>::BadDeadline);
+			ensure!(spec.price >= T::MinPrice::get(), Error::<T>::PriceTooLow);
+			ensure!(escrow >= round_budget(spec.price, spec.job.units()), Error::<T>::EscrowTooSmall);
+
+			let unit_macs = spec.unit_macs(&program);
+			let task = NextTask::<T>::get();
+			Self::open(task, &spec, unit_macs)?;
+			Self::hold(&sponsor, escrow)?;
+			NextTask::<T>::put(TaskId(task.0.saturating_add(1)));
+			RoundParameters::<T>::insert(task, 0, &spec.parameters);
+			Tasks::<T>::insert(
+				task,
+				TaskInfo {
+					sponsor: sponsor.clone(),
+					phase: Phase::Units,
+					round: 0,
+					units: Self::open_states(spec.job.units()),
+					parameters: spec.parameters.clone(),
+					escrow,
+					unit_macs,
+					accepted_macs: 0,
+					metrics: UnitMetrics::default(),
+				},
+			);
+			Specs::<T>::insert(task, spec);
+			Self::deposit_event(Event::TaskRegistered { task, sponsor, escrow });
+			Ok(())
+		}
+
+		/// Raises a task's escrow; a task that had run out goes on. Only the sponsor, who gets back what is left.
+		#[pallet::call_index(1)]
+		#[pallet::weight(T::WeightInfo::fund())]
+		pub fn fund(origin: OriginFor<T>, task: TaskId, amount: Balance) -> DispatchResult {
+			let (sponsor, mut info) = Self::sponsored(origin, task)?;
+			let spec = Specs::<T>::get(task).ok_or(Error::<T>::NoSuchTask)?;
+			Self::hold(&sponsor, amount)?;
+			info.escrow = info.escrow.saturating_add(amount);
+			Self::deposit_event(Event::TaskFunded { task, amount });
+			if info.phase == Phase::Unfunded {
+				Self::begin_round(task, &spec, &mut info);
+			}
+			Tasks::<T>::insert(task, info);
+			Ok(())
+		}
+
+		/// Ends a task: no more units are given out. Units that workers have may still be finished and are paid; the rest of
+		/// the escrow returns when the last of them is done, at once if there is none.
+		#[pallet::call_index(2)]
+		#[pallet::weight(T::WeightInfo::cancel())]
+		pub fn cancel(origin: OriginFor<T>, task: TaskId) -> DispatchResult {
+			let (_, mut info) = Self::sponsored(origin, task)?;
+			info.phase = Phase::Cancelled;
+			Self::deposit_event(Event::TaskCancelled { task });
+			Self::close(task);
+			Self::settle_cancelled(task, &mut info);
+			Tasks::<T>::insert(task, info);
+			Ok(())
+		}
+
+		/// Submits the result of an assigned unit. Free of charge if it is accepted.
+		#[pallet::call_index(3)]
+		#[pallet::weight(T::WeightInfo::submit_result(
+			result.seals.len() as u32,
+			result.outputs.len() as u32,
+		))]
+		pub fn submit_result(
+			origin: OriginFor<T>,
+			assignment: AssignmentId,
+			result: UnitResult,
+		) -> DispatchResultWithPostInfo {
+			let who = ensure_signed(origin)?;
+			Self::accept(who, assignment, result)?;
+			Ok(Pays::No.into())
+		}
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	fn hold(who: &AccountId, amount: Balance) -> DispatchResult {
+		let held = T::Currency::hold(&HoldReason::Escrow.into(), who, amount);
+		held.map_err(|_| Error::<T>::InsufficientBalance.into())
+	}
+
+	/// The caller and its running task.
+	fn sponsored(
+		origin: frame_system::pallet_prelude::OriginFor<T>,
+		task: TaskId,
+	) -> Result<(AccountId, TaskInfo), DispatchError> {
+		let who = frame_system::ensure_signed(origin)?;
+		let info = Tasks::<T>::get(task).ok_or(Error::<T>::NoSuchTask)?;
+		ensure!(info.sponsor == who, Error::<T>::NotTheSponsor);
+		ensure!(!matches!(info.phase, Phase::Completed | Phase::Cancelled), Error::<T>::TaskEnded);
+		Ok((who, info))
+	}
+
+	fn open_states(units: u16) -> BoundedVec<UnitState, labora_primitives::limits::MaxUnits> {
+		BoundedVec::truncate_from(alloc::vec![UnitState::Open; usize::from(units)])
+	}
+
+	/// Returns the escrow of a task that no result can claim any more, and says how much.
+	fn return_escrow(info: &mut TaskInfo) -> Balance {
+		let escrow = core::mem::take(&mut info.escrow);
+		let released = T::Currency::release(&HoldReason::Escrow.into(), &info.sponsor, escrow, Precision::BestEffort);
+		debug_assert!(released == Ok(escrow), "escrow is this pallet's own hold");
+		escrow
+	}
+
+	/// Pays a matured result from its sponsor's escrow, and vests the reward held under it.
+	fn pay(matured: Maturing) {
+		let Maturing { assignment, sponsor, worker, price } = matured;
+		let (paid, burned) = split_price(price);
+		let reason = HoldReason::Escrow.into();
+		let transferred = T::Currency::transfer_on_hold(
+			&reason,
+			&sponsor,
+			&worker,
+			paid,
+			Precision::BestEffort,
+			Restriction::Free,
+			Fortitude::Force,
+		);
+		let burnt = T::Currency::burn_held(&reason, &sponsor, burned, Precision::BestEffort, Fortitude::Force);
+		if transferred != Ok(paid) || burnt != Ok(burned) {
+			log::error!(target: "runtime::tasks", "escrow of assignment {assignment}: {transferred:?}, {burnt:?}");
+		}
+		T::Rewards::vest(assignment);
+		Self::deposit_event(Event::ResultPaid {
+			assignment,
+			worker,
+			paid: transferred.unwrap_or(0),
+			burned: burnt.unwrap_or(0),
+		});
+	}
+}

@@ -1,1 +1,352 @@
+//! Workers and their assignments.
+//!
+//! A worker bonds an amount per slot. At the end of every block a bounded scheduler gives open units, best price per
+//! multiply-accumulate first, to free slots, chosen by a hash of (parent, unit, worker): nobody races for a unit, and no sponsor
+//! steers its task to its own machines. A missed deadline costs part of a slot's bond and reopens the unit; repeated, it chills the
+//! worker for a while.
+//!
+//! What it is not: it knows nothing of what a unit is (`pallet-tasks`) or of blocks' rewards (`pallet-work`).
 
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)]
+
+extern crate alloc;
+
+pub use pallet::*;
+
+mod schedule;
+pub mod weights;
+
+use alloc::vec::Vec;
+use frame_support::{
+	pallet_prelude::*,
+	traits::{
+		fungible::{Inspect, MutateHold},
+		tokens::{Fortitude, Precision},
+	},
+};
+use labora_primitives::{
+	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, OpenUnit,
+	RewardLedger, TaskBoard, UnitRef, Worker,
+};
+use sp_runtime::{traits::SaturatedConversion, Permill};
+
+pub use weights::WeightInfo;
+
+/// Most units that one block assigns, and the most that one block finds overdue.
+pub const MAX_ASSIGNED_PER_BLOCK: u32 = 16;
+/// Most workers that are asked for one unit.
+pub const MAX_CANDIDATES: usize = 32;
+/// Blocks after a deadline that its check may be put off to, when too many fall on one block.
+const DEADLINE_SPREAD: u32 = 64;
+
+#[frame_support::pallet]
+pub mod pallet {
+	use super::*;
+	use frame_system::pallet_prelude::*;
+
+	#[pallet::config]
+	pub trait Config: frame_system::Config<AccountId = AccountId, RuntimeEvent: From<Event<Self>>> {
+		/// The chain's money.
+		type Currency: Inspect<AccountId, Balance = Balance>
+			+ MutateHold<AccountId, Balance = Balance, Reason = Self::RuntimeHoldReason>;
+		/// The reason for holding a bond.
+		type RuntimeHoldReason: From<HoldReason>;
+		/// Where open units come from.
+		type Tasks: TaskBoard;
+		/// The rewards held under assignments.
+		type Rewards: RewardLedger;
+		/// Bond of one slot.
+		#[pallet::constant]
+		type SlotBond: Get<Balance>;
+		/// Part of a slot's bond that a missed deadline costs.
+		#[pallet::constant]
+		type MissedSlash: Get<Permill>;
+		/// Deadlines missed in a row that chill a worker.
+		#[pallet::constant]
+		type MissesToChill: Get<u8>;
+		/// Blocks that a chilled worker is given nothing.
+		#[pallet::constant]
+		type ChillBlocks: Get<BlockNumber>;
+		/// Most workers at a time.
+		#[pallet::constant]
+		type MaxWorkers: Get<u32>;
+		/// Weights of the calls.
+		type WeightInfo: WeightInfo;
+	}
+
+	/// Why this pallet holds money.
+	#[pallet::composite_enum]
+	pub enum HoldReason {
+		/// A worker's bond.
+		Bond,
+	}
+
+	#[pallet::pallet]
+	pub struct Pallet<T>(_);
+
+	/// The bonded workers.
+	#[pallet::storage]
+	pub type Workers<T> = StorageMap<_, Blake2_128Concat, AccountId, Worker>;
+
+	/// The workers in order of registration: what the scheduler walks.
+	#[pallet::storage]
+	pub type Roster<T: Config> = StorageValue<_, BoundedVec<AccountId, T::MaxWorkers>, ValueQuery>;
+
+	/// The running assignments.
+	#[pallet::storage]
+	pub type Assignments<T> = StorageMap<_, Twox64Concat, AssignmentId, Assignment>;
+
+	/// The running assignments of each worker.
+	#[pallet::storage]
+	pub type AssignmentsOf<T> = StorageMap<
+		_,
+		Blake2_128Concat,
+		AccountId,
+		BoundedVec<AssignmentId, ConstU32<{ MAX_SLOTS as u32 }>>,
+		ValueQuery,
+	>;
+
+	/// The number of the next assignment.
+	#[pallet::storage]
+	pub type NextAssignment<T> = StorageValue<_, AssignmentId, ValueQuery>;
+
+	/// Assignments to be found overdue in a block, if they still run.
+	#[pallet::storage]
+	pub type Deadlines<T> = StorageMap<
+		_,
+		Twox64Concat,
+		BlockNumber,
+		BoundedVec<AssignmentId, ConstU32<MAX_ASSIGNED_PER_BLOCK>>,
+		ValueQuery,
+	>;
+
+	#[pallet::event]
+	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	pub enum Event<T: Config> {
+		/// A worker bonded.
+		WorkerRegistered {
+			/// Who.
+			worker: AccountId,
+			/// Units it takes at a time.
+			slots: u16,
+			/// What it bonded.
+			bond: Balance,
+		},
+		/// A worker takes no more units.
+		WorkerLeaving {
+			/// Who.
+			worker: AccountId,
+		},
+		/// A worker left and has its bond back.
+		WorkerLeft {
+			/// Who.
+			worker: AccountId,
+			/// What was left of the bond.
+			bond: Balance,
+		},
+		/// A unit has a worker.
+		UnitAssigned {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// The unit.
+			unit: UnitRef,
+			/// The worker.
+			worker: AccountId,
+			/// The last block that takes the result.
+			deadline: BlockNumber,
+		},
+		/// A deadline passed without a result; the unit is open again.
+		DeadlineMissed {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// The worker.
+			worker: AccountId,
+			/// What it lost of its bond.
+			slashed: Balance,
+		},
+		/// A worker missed too many deadlines in a row.
+		WorkerChilled {
+			/// Who.
+			worker: AccountId,
+			/// Until when it is given nothing.
+			until: BlockNumber,
+		},
+	}
+
+	#[pallet::error]
+	pub enum Error<T> {
+		/// The account is a worker already.
+		AlreadyRegistered,
+		/// The account is not a worker.
+		NotRegistered,
+		/// Slots are zero or more than a worker may have.
+		BadSlots,
+		/// The free balance does not cover the bond.
+		BondTooSmall,
+		/// There are as many workers as the chain keeps.
+		TooManyWorkers,
+		/// The worker is leaving already.
+		AlreadyLeaving,
+	}
+
+	#[pallet::hooks]
+	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+		fn on_initialize(_: BlockNumberFor<T>) -> Weight {
+			// Of the whole of `on_finalize`, whatever it finds to do.
+			T::WeightInfo::schedule(MAX_ASSIGNED_PER_BLOCK)
+		}
+
+		fn on_finalize(number: BlockNumberFor<T>) {
+			let now = number.saturated_into();
+			Self::expire(now);
+			Self::assign_open_units(now);
+		}
+
+		fn integrity_test() {
+			assert!(T::MaxWorkers::get() > 0 && T::MissesToChill::get() > 0);
+		}
+	}
+
+	#[pallet::call]
+	impl<T: Config> Pallet<T> {
+		/// Bonds for `slots` units at a time, each of up to `memory` MiB.
+		#[pallet::call_index(0)]
+		#[pallet::weight(T::WeightInfo::register())]
+		pub fn register(origin: OriginFor<T>, slots: u16, memory: u32) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			ensure!(slots > 0 && slots <= MAX_SLOTS, Error::<T>::BadSlots);
+			ensure!(!Workers::<T>::contains_key(&who), Error::<T>::AlreadyRegistered);
+			let bond = T::SlotBond::get().saturating_mul(Balance::from(slots));
+			Roster::<T>::try_append(who.clone()).map_err(|()| Error::<T>::TooManyWorkers)?;
+			T::Currency::hold(&HoldReason::Bond.into(), &who, bond).map_err(|_| Error::<T>::BondTooSmall)?;
+			let worker =
+				Worker { slots, busy: 0, memory, bond, missed: 0, chilled_until: 0, leaving: false, accepted: 0 };
+			Workers::<T>::insert(&who, worker);
+			Self::deposit_event(Event::WorkerRegistered { worker: who, slots, bond });
+			Ok(())
+		}
+
+		/// Takes no more units; the bond returns when the last one is done, at once if there is none.
+		#[pallet::call_index(1)]
+		#[pallet::weight(T::WeightInfo::leave())]
+		pub fn leave(origin: OriginFor<T>) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			let mut worker = Workers::<T>::get(&who).ok_or(Error::<T>::NotRegistered)?;
+			ensure!(!worker.leaving, Error::<T>::AlreadyLeaving);
+			worker.leaving = true;
+			Self::deposit_event(Event::WorkerLeaving { worker: who.clone() });
+			Self::put(&who, worker);
+			Ok(())
+		}
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	/// The running assignments of a worker.
+	pub fn assignments_of(worker: &AccountId) -> Vec<Assignment> {
+		AssignmentsOf::<T>::get(worker).iter().filter_map(Assignments::<T>::get).collect()
+	}
+
+	/// Stores a worker, or lets it go if that is what it waits for.
+	fn put(who: &AccountId, worker: Worker) {
+		if !worker.leaving || worker.busy > 0 {
+			Workers::<T>::insert(who, worker);
+			return;
+		}
+		Workers::<T>::remove(who);
+		Roster::<T>::mutate(|roster| roster.retain(|other| other != who));
+		// Best effort, as the hold is this pallet's own and covers the bond exactly.
+		let released = T::Currency::release(&HoldReason::Bond.into(), who, worker.bond, Precision::BestEffort);
+		debug_assert!(released == Ok(worker.bond));
+		Self::deposit_event(Event::WorkerLeft { worker: who.clone(), bond: worker.bond });
+	}
+
+	/// Takes an assignment off its worker.
+	fn end(id: AssignmentId, then: impl FnOnce(&Assignment, &mut Worker)) {
+		let Some(assignment) = Assignments::<T>::take(id) else { return };
+		AssignmentsOf::<T>::mutate(&assignment.worker, |ids| ids.retain(|other| *other != id));
+		if let Some(mut worker) = Workers::<T>::get(&assignment.worker) {
+			worker.busy = worker.busy.saturating_sub(1);
+			then(&assignment, &mut worker);
+			Self::put(&assignment.worker, worker);
+		}
+	}
+
+	/// Ends the assignments whose deadline has passed.
+	fn expire(now: BlockNumber) {
+		for id in Deadlines::<T>::take(now) {
+			Self::end(id, |assignment, worker| Self::miss(assignment, worker, now));
+		}
+	}
+
+	fn miss(assignment: &Assignment, worker: &mut Worker, now: BlockNumber) {
+		let who = &assignment.worker;
+		let slash = (T::MissedSlash::get() * T::SlotBond::get()).min(worker.bond);
+		let reason = HoldReason::Bond.into();
+		let burned = T::Currency::burn_held(&reason, who, slash, Precision::BestEffort, Fortitude::Force).unwrap_or(0);
+		worker.bond = worker.bond.saturating_sub(burned);
+		worker.missed = worker.missed.saturating_add(1);
+		T::Rewards::burn(assignment.id);
+		T::Tasks::reopen(assignment);
+		Self::deposit_event(Event::DeadlineMissed { assignment: assignment.id, worker: who.clone(), slashed: burned });
+		if worker.missed >= T::MissesToChill::get() {
+			worker.missed = 0;
+			worker.chilled_until = now.saturating_add(T::ChillBlocks::get());
+			Self::deposit_event(Event::WorkerChilled { worker: who.clone(), until: worker.chilled_until });
+		}
+	}
+
+	/// Whether a worker can be given a unit.
+	fn is_free(worker: &Worker, unit: &OpenUnit, now: BlockNumber) -> bool {
+		let bonded = worker.bond >= T::SlotBond::get().saturating_mul(Balance::from(worker.busy.saturating_add(1))) / 2;
+		let memory = u64::from(worker.memory).saturating_mul(1 << 20);
+		!worker.leaving && worker.busy < worker.slots && worker.chilled_until <= now && memory >= unit.memory && bonded
+	}
+
+	fn assign_open_units(now: BlockNumber) {
+		let roster = Roster::<T>::get();
+		if roster.is_empty() {
+			return;
+		}
+		let parent = frame_system::Pallet::<T>::parent_hash();
+		for unit in T::Tasks::open_units(MAX_ASSIGNED_PER_BLOCK) {
+			let free = |who: &AccountId| Workers::<T>::get(who).filter(|worker| Self::is_free(worker, &unit, now));
+			if let Some((who, worker)) = schedule::choose(parent.as_ref(), &unit.unit, &roster, free) {
+				Self::assign(now, &unit, who, worker);
+			}
+		}
+	}
+
+	fn assign(now: BlockNumber, unit: &OpenUnit, who: AccountId, mut worker: Worker) {
+		let id = NextAssignment::<T>::get();
+		let due = now.saturating_add(unit.deadline);
+		// The check of a deadline may come a little later than the deadline itself, never earlier.
+		let mut checks = due.saturating_add(1)..=due.saturating_add(DEADLINE_SPREAD);
+		if !checks.any(|block| Deadlines::<T>::try_mutate(block, |ids| ids.try_push(id)).is_ok())
+			|| AssignmentsOf::<T>::try_mutate(&who, |ids| ids.try_push(id)).is_err()
+		{
+			return;
+		}
+		let assignment = Assignment { id, unit: unit.unit, worker: who.clone(), assigned: now, deadline: due };
+		Assignments::<T>::insert(id, assignment);
+		NextAssignment::<T>::put(AssignmentId(id.0.saturating_add(1)));
+		worker.busy = worker.busy.saturating_add(1);
+		Workers::<T>::insert(&who, worker);
+		T::Tasks::assigned(unit.unit, id);
+		Self::deposit_event(Event::UnitAssigned { assignment: id, unit: unit.unit, worker: who, deadline: due });
+	}
+}
+
+impl<T: Config> AssignmentLedger for Pallet<T> {
+	fn get(id: AssignmentId) -> Option<Assignment> {
+		Assignments::<T>::get(id)
+	}
+
+	fn complete(id: AssignmentId) {
+		Self::end(id, |_, worker| {
+			worker.missed = 0;
+			worker.accepted = worker.accepted.saturating_add(1);
+		});
+	}
+}

@@ -1,0 +1,111 @@
+//! Sending calls and waiting for their block.
+
+use std::time::Duration;
+
+use codec::{Decode, Encode};
+use subxt::{
+	config::{DefaultExtrinsicParamsBuilder, Header},
+	rpcs::rpc_params,
+	tx::TransactionStatus,
+	utils::H256,
+};
+use subxt_signer::sr25519::Keypair;
+
+use super::{account_of, Call, Client, ClientError, Config};
+
+/// Blocks that a signed transaction stays valid.
+const MORTALITY: u64 = 128;
+/// How long to wait for a transaction's block.
+const INCLUSION_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A call in the best chain that succeeded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Included {
+	/// Its block.
+	pub block: H256,
+	/// The block's height.
+	pub height: u64,
+	/// Its events.
+	pub events: Vec<ChainEvent>,
+}
+
+/// An event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChainEvent {
+	/// The pallet.
+	pub pallet: String,
+	/// The event's name.
+	pub name: String,
+	/// Its encoded fields.
+	pub fields: Vec<u8>,
+}
+
+impl ChainEvent {
+	fn of(event: subxt::events::Event<'_, Config>) -> Self {
+		Self { pallet: event.pallet_name().into(), name: event.event_name().into(), fields: event.field_bytes().into() }
+	}
+}
+
+impl Included {
+	/// The fields of the first such event.
+	pub fn event<Fields: Decode>(&self, pallet: &str, name: &str) -> Result<Fields, ClientError> {
+		let event = self.events.iter().find(|event| event.pallet == pallet && event.name == name);
+		let event = event.ok_or_else(|| ClientError::NotInRuntime(format!("{pallet}.{name}")))?;
+		Fields::decode(&mut &event.fields[..])
+			.map_err(|error| ClientError::BadAnswer { method: format!("{pallet}.{name}"), reason: error.to_string() })
+	}
+}
+
+impl Client {
+	/// Signs and sends a call and waits until it is in a block of the best chain.
+	///
+	/// Not until that block is final: finality lags the best block by a fixed depth here.
+	pub async fn submit<Args: Encode>(&self, signer: &Keypair, call: &Call<Args>) -> Result<Included, ClientError> {
+		let account = account_of(signer).to_string();
+		// Everything as of the best block: the library's own default is the last final one, tens of blocks behind.
+		let best: H256 = self.request("chain_getBlockHash", rpc_params![]).await?;
+		let at = self.online.at_block(best).await?;
+		// The pool counts what waits in it, too.
+		let nonce: u64 = self.request("system_accountNextIndex", rpc_params![&account]).await?;
+		// Counted from a final block, which no reorganization can take away.
+		let (final_hash, final_height) = self.finalized().await?;
+		let params = DefaultExtrinsicParamsBuilder::<Config>::new()
+			.nonce(nonce)
+			.mortal_from_unchecked(MORTALITY, final_height, final_hash)
+			.build();
+		let failed = |error| ClientError::of_submission(&self.url, &account, error);
+		let mut signable = at.tx().create_signable_offline(call, params).map_err(failed)?;
+		let transaction = signable.sign(signer).map_err(failed)?;
+		let mut progress = transaction.submit_and_watch().await.map_err(failed)?;
+		let wait = async {
+			while let Some(status) = progress.next().await {
+				match status? {
+					TransactionStatus::InBestBlock(block) | TransactionStatus::InFinalizedBlock(block) => {
+						let height = block.at().await?.block_number();
+						let found = block.wait_for_success().await;
+						let found = found.map_err(|error| ClientError::of_events(&account, error))?;
+						let events = found.iter().map(|event| event.map(ChainEvent::of)).collect::<Result<_, _>>()?;
+						return Ok(Included { block: block.block_hash(), height, events });
+					}
+					TransactionStatus::Error { message }
+					| TransactionStatus::Invalid { message }
+					| TransactionStatus::Dropped { message } => return Err(ClientError::NotTaken(message)),
+					TransactionStatus::Validated
+					| TransactionStatus::Broadcasted
+					| TransactionStatus::NoLongerInBestBlock => {}
+				}
+			}
+			Err(ClientError::ConnectionLost { url: self.url.clone(), reason: "the subscription ended".into() })
+		};
+		let timeout = ClientError::NotIncluded { seconds: INCLUSION_TIMEOUT.as_secs() };
+		tokio::time::timeout(INCLUSION_TIMEOUT, wait).await.map_err(|_| timeout)?
+	}
+
+	/// The last final block.
+	async fn finalized(&self) -> Result<(H256, u64), ClientError> {
+		let hash: H256 = self.request("chain_getFinalizedHead", rpc_params![]).await?;
+		let header: Option<<Config as subxt::Config>::Header> =
+			self.request("chain_getHeader", rpc_params![hash]).await?;
+		Ok((hash, header.map_or(0, |header| header.number())))
+	}
+}

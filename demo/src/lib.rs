@@ -1,0 +1,8 @@
+//! The demonstration: a fresh chain trains a digit classifier, classifies what it never saw, and proves that it did.
+//!
+//! [`node`] starts and stops real nodes (the end-to-end tests use it too); [`run`] is the main job from an empty folder to the
+//! exported model; [`display`] is what a person sees meanwhile.
+
+pub mod display;
+pub mod node;
+pub mod run;

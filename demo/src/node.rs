@@ -1,0 +1,146 @@
+//! A real node as a child process: on loopback, on free ports, in a folder of its own, gone when dropped.
+
+use std::{
+	fs::File,
+	io::{Read, Seek, SeekFrom},
+	path::{Path, PathBuf},
+	process::{Child, Command, Stdio},
+	time::{Duration, Instant},
+};
+
+use anyhow::{bail, Context, Result};
+
+/// How long a node may take to open its RPC port.
+const START: Duration = Duration::from_secs(60);
+/// How long a node may take to stop when asked.
+const STOP: Duration = Duration::from_secs(20);
+
+/// A running node.
+pub struct Node {
+	child: Child,
+	log: PathBuf,
+	url: String,
+}
+
+/// The node's executable: beside the current one, or where `LABORA_NODE` says.
+pub fn executable() -> Result<PathBuf> {
+	if let Some(path) = std::env::var_os("LABORA_NODE") {
+		return Ok(path.into());
+	}
+	let own = std::env::current_exe().context("this program's own path")?;
+	// A test's executable lies one folder deeper than the programs.
+	let folders = own.ancestors().skip(1).take(2);
+	let mut candidates = folders.map(|folder| folder.join("labora-node"));
+	candidates.find(|path| path.exists()).context("labora-node is not built: run `make build`")
+}
+
+impl Node {
+	/// Starts a node with these arguments on data in `base`, its log beside it, and waits for its RPC.
+	pub fn start(base: &Path, arguments: &[&str]) -> Result<Self> {
+		let log = base.with_extension("log");
+		let open = || File::options().create(true).append(true).open(&log);
+		let before = open().and_then(|file| file.metadata()).with_context(|| format!("{}", log.display()))?.len();
+		let child = Command::new(executable()?)
+			.args(["--base-path".as_ref(), base.as_os_str()])
+			.args(["--rpc-port", "0", "--port", "0", "--no-prometheus", "--no-telemetry"])
+			.args(["--listen-addr", "/ip4/127.0.0.1/tcp/0", "--no-mdns"])
+			.args(arguments)
+			.stdin(Stdio::null())
+			.stdout(open()?)
+			.stderr(open()?)
+			.spawn()
+			.context("starting labora-node")?;
+		let mut node = Self { child, log, url: String::new() };
+		node.url = node.await_rpc(before)?;
+		Ok(node)
+	}
+
+	/// Address of its RPC.
+	pub fn url(&self) -> &str {
+		&self.url
+	}
+
+	/// File of its log.
+	pub fn log(&self) -> &Path {
+		&self.log
+	}
+
+	/// Text of its log.
+	pub fn log_text(&self) -> String {
+		std::fs::read_to_string(&self.log).unwrap_or_default()
+	}
+
+	/// Whether it still runs.
+	pub fn is_running(&mut self) -> bool {
+		matches!(self.child.try_wait(), Ok(None))
+	}
+
+	/// Ends it at once, as a power cut would.
+	pub fn kill(mut self) -> Result<()> {
+		self.child.kill().context("killing labora-node")?;
+		self.child.wait().context("waiting for labora-node")?;
+		Ok(())
+	}
+
+	/// Asks it to stop, and waits until it has.
+	pub fn stop(mut self) -> Result<()> {
+		if self.terminate() {
+			Ok(())
+		} else {
+			bail!("labora-node did not stop in {} s (log: {})", STOP.as_secs(), self.log.display())
+		}
+	}
+
+	fn terminate(&mut self) -> bool {
+		// The standard library can only kill; a node that is asked flushes its database first.
+		let asked = Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
+		if !asked.is_ok_and(|status| status.success()) {
+			return !self.is_running();
+		}
+		let deadline = Instant::now() + STOP;
+		while Instant::now() < deadline {
+			if !self.is_running() {
+				return true;
+			}
+			std::thread::sleep(Duration::from_millis(20));
+		}
+		false
+	}
+
+	/// Reads the RPC's port from the log: the system chose it.
+	fn await_rpc(&mut self, from: u64) -> Result<String> {
+		const MARK: &str = "Running JSON-RPC server: addr=";
+		let deadline = Instant::now() + START;
+		while Instant::now() < deadline {
+			let mut text = String::new();
+			let mut file = File::open(&self.log)?;
+			file.seek(SeekFrom::Start(from))?;
+			// The last line may be cut in a character that is not complete yet.
+			if file.read_to_string(&mut text).is_ok() {
+				let address = text.split(MARK).nth(1).and_then(|rest| rest.split([',', ' ', '\n']).next());
+				if let Some(address) = address.filter(|address| !address.is_empty()) {
+					return Ok(format!("ws://{address}"));
+				}
+			}
+			if !self.is_running() {
+				bail!("labora-node ended at once; the end of its log:\n{}", tail(&text, 15));
+			}
+			std::thread::sleep(Duration::from_millis(50));
+		}
+		bail!("labora-node opened no RPC in {} s (log: {})", START.as_secs(), self.log.display())
+	}
+}
+
+fn tail(text: &str, lines: usize) -> String {
+	let all: Vec<_> = text.lines().collect();
+	all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+impl Drop for Node {
+	fn drop(&mut self) {
+		if self.is_running() && !self.terminate() {
+			let _ = self.child.kill();
+			let _ = self.child.wait();
+		}
+	}
+}

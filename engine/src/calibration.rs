@@ -1,0 +1,55 @@
+//! A product for measuring an engine: what a node reports as its speed, and what the benchmarks time.
+
+use labora_graph::{Activation, Product, Rounding};
+use labora_pouw::Seed;
+use labora_tensor::CHUNK_BYTES;
+
+use crate::{
+	kernel::elementwise::Scaling,
+	operand::Operand,
+	product::{Finish, Job, Scratch, Tickets},
+	Engine,
+};
+
+/// A cubic product with arbitrary operands and the memory that it needs.
+pub struct Calibration {
+	size: u32,
+	left: Vec<u8>,
+	right: Vec<u8>,
+	out: Vec<u8>,
+	scratch: Scratch,
+}
+
+impl Calibration {
+	/// A product of two square matrices with `blocks * 32` rows (at least one block).
+	pub fn new(blocks: u16) -> Self {
+		let blocks = usize::from(blocks.max(1));
+		let bytes = blocks * blocks * CHUNK_BYTES;
+		let fill = |factor: usize| (0..bytes).map(|i| (i.wrapping_mul(factor) >> 7) as u8).collect();
+		Self {
+			size: blocks as u32 * 32,
+			left: fill(0x9E37_79B1),
+			right: fill(0x85EB_CA6B),
+			out: vec![0; bytes],
+			scratch: Scratch::default(),
+		}
+	}
+
+	/// Multiply-accumulates of the product.
+	pub fn macs(&self) -> u64 {
+		u64::from(self.size).pow(3)
+	}
+
+	/// Computes the product once: plainly, or on noised operands with all tickets drawn.
+	pub fn run(&mut self, engine: &Engine, mined: bool) {
+		let product = Product { m: self.size, k: self.size, n: self.size };
+		let block_cols = self.size as usize / 32;
+		let operand = |bytes| Operand { bytes, block_cols, transposed: false };
+		let job = Job { product, left: operand(&self.left), right: operand(&self.right) };
+		let scaling =
+			Scaling { shift: 10, rounding: Rounding::Nearest, activation: Activation::Relu, key: 0, row: 0, col: 0 };
+		let take = |_, ticket: sp_core::U256| !ticket.is_zero();
+		let tickets = mined.then_some(Tickets { seed: Seed([1; 32]), take: &take });
+		engine.product(&job, Finish::Scale(scaling), tickets.as_ref(), &mut self.scratch, &mut self.out);
+	}
+}

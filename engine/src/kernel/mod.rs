@@ -1,0 +1,203 @@
+//! Kernels: the code that depends on the instruction set, chosen once at run time.
+//!
+//! Every kernel gives the same bits. A kernel consists of a packer (one strip of 32 lines of an operand into steps, see
+//! [`crate::pack`]), a tile (one 32x32 tile of a product from two packed strips, folded on the way) and the elementwise
+//! loops of [`elementwise`], compiled for its instruction set.
+
+pub(crate) mod elementwise;
+pub(crate) mod portable;
+
+#[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod tile256;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+mod shuffle;
+
+use labora_pouw::ticket::FoldState;
+use labora_tensor::{I32Block, I8Block};
+
+use crate::pack::{PackJob, Step, StripLayout};
+use elementwise::{Scaling, Update};
+
+/// A kernel chosen at run time. Holding one proves that the CPU has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kernel(Kind);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+	Portable,
+	#[cfg(target_arch = "x86_64")]
+	Avx2,
+	#[cfg(target_arch = "x86_64")]
+	AvxVnni,
+	#[cfg(target_arch = "x86_64")]
+	Avx512Vnni,
+}
+
+impl Kind {
+	/// Every kernel of this architecture, slowest first.
+	const ALL: &'static [Self] = &[
+		Self::Portable,
+		#[cfg(target_arch = "x86_64")]
+		Self::Avx2,
+		#[cfg(target_arch = "x86_64")]
+		Self::AvxVnni,
+		#[cfg(target_arch = "x86_64")]
+		Self::Avx512Vnni,
+	];
+
+	fn supported(self) -> bool {
+		match self {
+			Self::Portable => true,
+			#[cfg(target_arch = "x86_64")]
+			Self::Avx2 => avx2::supported(),
+			#[cfg(target_arch = "x86_64")]
+			Self::AvxVnni => avxvnni::supported(),
+			#[cfg(target_arch = "x86_64")]
+			Self::Avx512Vnni => avx512::supported(),
+		}
+	}
+
+	const fn name(self) -> &'static str {
+		match self {
+			Self::Portable => "portable",
+			#[cfg(target_arch = "x86_64")]
+			Self::Avx2 => "avx2",
+			#[cfg(target_arch = "x86_64")]
+			Self::AvxVnni => "avxvnni",
+			#[cfg(target_arch = "x86_64")]
+			Self::Avx512Vnni => "avx512vnni",
+		}
+	}
+}
+
+/// Calls a kernel's function.
+macro_rules! dispatch {
+	($kernel:expr, $function:ident($($argument:expr),*)) => {
+		match $kernel.0 {
+			Kind::Portable => portable::$function($($argument),*),
+			// SAFETY: a `Kernel` of this kind is made by `Kernel::all` only, where the CPU has its instructions.
+			#[cfg(target_arch = "x86_64")]
+			Kind::Avx2 => unsafe { avx2::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "x86_64")]
+			Kind::AvxVnni => unsafe { avxvnni::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "x86_64")]
+			Kind::Avx512Vnni => unsafe { avx512::$function($($argument),*) },
+		}
+	};
+}
+
+impl Kernel {
+	/// Names of all kernels of this architecture, whether or not this CPU has them.
+	pub fn names() -> impl Iterator<Item = &'static str> {
+		Kind::ALL.iter().map(|kind| kind.name())
+	}
+
+	/// The kernels that this CPU has, slowest first.
+	pub fn all() -> Vec<Self> {
+		Kind::ALL.iter().copied().filter(|kind| kind.supported()).map(Self).collect()
+	}
+
+	/// The fastest kernel that this CPU has.
+	pub fn best() -> Self {
+		Self::all().pop().unwrap_or(Self(Kind::Portable))
+	}
+
+	/// The kernel of that name, if this CPU has it.
+	pub fn from_name(name: &str) -> Option<Self> {
+		Self::all().into_iter().find(|kernel| kernel.name() == name)
+	}
+
+	/// The kernel's name.
+	pub const fn name(self) -> &'static str {
+		self.0.name()
+	}
+
+	/// Inner indices in one 32-bit word of a step: four bytes or two 16-bit integers.
+	pub(crate) const fn per_step(self) -> usize {
+		match self.0 {
+			Kind::Portable => 2,
+			#[cfg(target_arch = "x86_64")]
+			Kind::Avx2 => 2,
+			#[cfg(target_arch = "x86_64")]
+			Kind::AvxVnni | Kind::Avx512Vnni => 4,
+		}
+	}
+
+	/// Packs one strip of an operand.
+	pub(crate) fn pack(self, job: &PackJob<'_>, layout: StripLayout, strip: &mut [Step]) {
+		dispatch!(self, pack(job, layout, strip))
+	}
+
+	/// One tile of the useful product. If the layout folds, `state` takes the noised accumulators after every chunk.
+	pub(crate) fn tile(
+		self,
+		layout: StripLayout,
+		left: &[Step],
+		right: &[Step],
+		state: &mut FoldState,
+		tile: &mut I32Block,
+	) {
+		dispatch!(self, tile(layout, left, right, state, tile))
+	}
+
+	/// A tile as a block of operands.
+	pub(crate) fn scale(self, scaling: &Scaling, tile: &I32Block, out: &mut [u8]) {
+		dispatch!(self, scale(scaling, tile, out))
+	}
+
+	/// A block of master parameters after a step.
+	pub(crate) fn update(self, update: Update, gradient: &I32Block, master: &[u8], out: &mut [u8]) {
+		dispatch!(self, update(update, gradient, master, out))
+	}
+
+	/// Operands from master parameters.
+	pub(crate) fn quantize(self, shift: u8, master: &[u8], out: &mut [u8]) {
+		dispatch!(self, quantize(shift, master, out))
+	}
+
+	/// `gradient` where `activation` is positive.
+	pub(crate) fn relu_mask(self, gradient: &[u8], activation: &[u8], out: &mut [u8]) {
+		dispatch!(self, relu_mask(gradient, activation, out))
+	}
+}
+
+/// Bytes of an operand block, as the packers take them.
+pub(crate) type Bytes = [u8; core::mem::size_of::<I8Block>()];
+
+/// The elementwise functions of a kernel, compiled for its instruction set.
+#[cfg(target_arch = "x86_64")]
+macro_rules! elementwise_for {
+	($features:literal) => {
+		#[target_feature(enable = $features)]
+		pub fn scale(scaling: &Scaling, tile: &I32Block, out: &mut [u8]) {
+			elementwise::scale_tile(scaling, tile, out);
+		}
+
+		#[target_feature(enable = $features)]
+		pub fn update(update: Update, gradient: &I32Block, master: &[u8], out: &mut [u8]) {
+			elementwise::update_tile(update, gradient, master, out);
+		}
+
+		#[target_feature(enable = $features)]
+		pub fn quantize(shift: u8, master: &[u8], out: &mut [u8]) {
+			elementwise::quantize_all(shift, master, out);
+		}
+
+		#[target_feature(enable = $features)]
+		pub fn relu_mask(gradient: &[u8], activation: &[u8], out: &mut [u8]) {
+			elementwise::relu_mask_all(gradient, activation, out);
+		}
+	};
+}
+#[cfg(target_arch = "x86_64")]
+use elementwise_for;

@@ -1,0 +1,166 @@
+use labora_graph::{Op, Program, StepContext, Trace, Value};
+use labora_pouw::{Difficulty, UsefulProof};
+use labora_tensor::{Commitment, ElementType, Shape, Tensor};
+use std::sync::Arc;
+
+/// What a unit computes.
+#[derive(Clone)]
+pub struct UnitPlan {
+	/// The program of one step.
+	pub program: Arc<Program>,
+	/// Rounding bits and rate drops.
+	pub context: StepContext,
+	/// The features of the whole dataset, `i8`.
+	pub features: Arc<Tensor>,
+	/// Their commitment.
+	pub features_commitment: Commitment,
+	/// The labels of the whole dataset, one `i8` column; needed if an op reads them.
+	pub labels: Option<Arc<Tensor>>,
+	/// Their commitment.
+	pub labels_commitment: Option<Commitment>,
+	/// The master parameters before the first step, `i32`.
+	pub parameters: Vec<Arc<Tensor>>,
+	/// The batch of every step.
+	pub batches: Vec<u32>,
+}
+
+/// What tickets are drawn for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MiningTarget {
+	/// Hash of the genesis block.
+	pub genesis: [u8; 32],
+	/// Hash of the parent of the block to be made.
+	pub parent: [u8; 32],
+	/// Number of the unit's assignment.
+	pub assignment: u64,
+	/// Difficulty of the block to be made.
+	pub difficulty: Difficulty,
+}
+
+/// Who is told of tickets. Called from the thread that runs the unit.
+pub trait Miner: Sync {
+	/// What to mine on right now; asked once before each eligible product. None: compute plainly, draw no tickets.
+	fn target(&self) -> Option<MiningTarget>;
+
+	/// A winning ticket, at most one a product: a complete proof for `target`.
+	fn won(&self, target: &MiningTarget, proof: UsefulProof);
+
+	/// Asked between ops: true abandons the unit.
+	fn cancelled(&self) -> bool {
+		false
+	}
+
+	/// Called after each step with the steps done and the steps of the unit.
+	fn progress(&self, _done: u32, _of: u32) {}
+}
+
+/// Mines nothing: for replaying a unit.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct NoMiner;
+
+impl Miner for NoMiner {
+	fn target(&self) -> Option<MiningTarget> {
+		None
+	}
+
+	fn won(&self, _: &MiningTarget, _: UsefulProof) {}
+}
+
+/// What a unit yields.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnitOutput {
+	/// The commitments of all op outputs.
+	pub trace: Trace,
+	/// The master parameters after the last step (an inference graph leaves them as they were).
+	pub parameters: Vec<(Commitment, Arc<Tensor>)>,
+	/// Sum of the loss of all rows of all steps, in 1/256 bit.
+	pub loss: i64,
+	/// Rows whose largest logit is the label's.
+	pub correct: u64,
+	/// Inference: the class of every row of every step, in order.
+	pub classes: Vec<u8>,
+	/// Inference: the commitment of the last op's output of each step.
+	pub outputs: Vec<Commitment>,
+}
+
+/// Why there is no result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EngineError {
+	/// The miner abandoned the unit.
+	#[error("the unit was abandoned")]
+	Cancelled,
+	/// The inputs do not fit together.
+	#[error("the plan cannot be run: {0}")]
+	BadPlan(#[from] PlanError),
+}
+
+/// What is wrong with a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlanError {
+	/// No steps.
+	#[error("no steps")]
+	NoSteps,
+	/// More ops than an index counts.
+	#[error("too many steps")]
+	TooManySteps,
+	/// The features have the wrong type or shape, or too few rows.
+	#[error("the features do not fit")]
+	Features,
+	/// An op reads labels, and they are missing or do not fit.
+	#[error("the labels do not fit")]
+	Labels,
+	/// A parameter is missing, left over, or does not fit.
+	#[error("the parameters do not fit")]
+	Parameters,
+	/// Parameter sets to merge are missing or differ in shape.
+	#[error("the parameter sets do not fit together")]
+	Sets,
+}
+
+/// Whether an op of the program reads labels.
+fn reads_labels(program: &Program) -> bool {
+	program.iter().any(|(op, _)| match *op {
+		Op::SoftmaxGradient { .. } | Op::Metrics { .. } => true,
+		Op::MatMul { a, b, .. } | Op::SgdUpdate { a, b, .. } => a == Value::Labels || b == Value::Labels,
+		Op::ReluMask { gradient, activation } => gradient == Value::Labels || activation == Value::Labels,
+		Op::Argmax { logits } => logits == Value::Labels,
+		Op::Quantize { .. } => false,
+	})
+}
+
+impl UnitPlan {
+	/// Rows of the dataset that the steps need.
+	fn rows(&self) -> u64 {
+		let last = self.batches.iter().copied().max().unwrap_or(0);
+		(u64::from(last) + 1) * u64::from(self.program.graph().batch)
+	}
+
+	/// Checks that the inputs fit the program.
+	pub(crate) fn check(&self) -> Result<(), PlanError> {
+		let graph = self.program.graph();
+		let dataset = |tensor: &Tensor, cols: u32| {
+			let Shape { rows, cols: actual } = tensor.shape();
+			tensor.element() == ElementType::I8 && actual == cols && u64::from(rows) >= self.rows()
+		};
+		if self.batches.is_empty() {
+			return Err(PlanError::NoSteps);
+		}
+		let steps = u32::try_from(self.batches.len()).map_err(|_| PlanError::TooManySteps)?;
+		steps.checked_mul(self.program.ops()).ok_or(PlanError::TooManySteps)?;
+		if !dataset(&self.features, graph.features) {
+			return Err(PlanError::Features);
+		}
+		match (&self.labels, self.labels_commitment) {
+			(Some(labels), Some(_)) if dataset(labels, 1) => {}
+			(None, None) if !reads_labels(&self.program) => {}
+			_ => return Err(PlanError::Labels),
+		}
+		let fits =
+			|(tensor, shape): (&Arc<Tensor>, &Shape)| tensor.element() == ElementType::I32 && tensor.shape() == *shape;
+		let parameters = self.parameters.iter().zip(&graph.parameters);
+		if self.parameters.len() != graph.parameters.len() || !parameters.into_iter().all(fits) {
+			return Err(PlanError::Parameters);
+		}
+		Ok(())
+	}
+}

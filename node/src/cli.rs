@@ -1,0 +1,228 @@
+//! The command line: what can be asked of the node, and how the answers are combined with defaults.
+
+use std::num::NonZeroUsize;
+
+use clap::{value_parser, Args, Parser, Subcommand as ClapSubcommand};
+use labora_primitives::limits::MAX_SLOTS;
+use sc_cli::RunCmd;
+
+/// Slots that a development node registers per mining thread: one unit is computed while the next is fetched.
+const DEV_SLOTS_PER_THREAD: usize = 2;
+/// Slots that a development node registers at least, so that a demonstration with few threads still has parallel units.
+const DEV_SLOTS_AT_LEAST: usize = 4;
+/// Memory offered per unit where `--worker-memory` is not given, MiB.
+const DEFAULT_WORKER_MEMORY: u32 = 2_048;
+/// The miner of a development node: the runtime's development preset endows it.
+const DEV_MINER: &str = "//Miner";
+
+/// The command line of `labora-node`.
+#[derive(Debug, Parser)]
+pub struct Cli {
+	/// What to do. Without one: run the node.
+	#[command(subcommand)]
+	pub subcommand: Option<Subcommand>,
+	/// How to run the node.
+	#[command(flatten)]
+	pub run: RunCmd,
+	/// Whether and how to mine.
+	#[command(flatten)]
+	pub mining: MiningParams,
+}
+
+/// What else the executable does.
+#[derive(Debug, ClapSubcommand)]
+pub enum Subcommand {
+	/// Key management: the miner's key has the type `labo` and the scheme `sr25519`.
+	#[command(subcommand)]
+	Key(sc_cli::KeySubcommand),
+	/// Export the chain specification.
+	ExportChainSpec(sc_cli::ExportChainSpecCmd),
+	/// Validate a block again.
+	CheckBlock(sc_cli::CheckBlockCmd),
+	/// Export blocks.
+	ExportBlocks(sc_cli::ExportBlocksCmd),
+	/// Import blocks.
+	ImportBlocks(sc_cli::ImportBlocksCmd),
+	/// Remove the whole chain.
+	PurgeChain(sc_cli::PurgeChainCmd),
+	/// Revert the chain to an earlier state.
+	Revert(sc_cli::RevertCmd),
+	/// Show what the database holds.
+	ChainInfo(sc_cli::ChainInfoCmd),
+}
+
+/// Whether and how to mine.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Mining")]
+pub struct MiningParams {
+	/// Mine: compute the units assigned to this miner, idle work where there are none, and make blocks.
+	///
+	/// The miner is the account of the keystore's sr25519 key of type `labo`; with --dev and without such a key, `//Miner`.
+	#[arg(long)]
+	pub mine: bool,
+
+	/// Mine with the key of this secret URI.
+	///
+	/// Only for development and tests: everyone who can list processes sees it. It is not written to disk.
+	#[arg(long, value_name = "SURI", requires = "mine")]
+	pub miner_key: Option<String>,
+
+	/// Threads that compute. All cores by default.
+	#[arg(long, value_name = "N", requires = "mine")]
+	pub mining_threads: Option<NonZeroUsize>,
+
+	/// Register the miner as a worker with this many slots, if it is not registered and can pay the bond. 0: don't.
+	///
+	/// With --dev, two per thread and at least 4 by default; otherwise 0.
+	#[arg(long, value_name = "N", requires = "mine", value_parser = value_parser!(u16).range(0..=i64::from(MAX_SLOTS)))]
+	pub slots: Option<u16>,
+
+	/// Memory that the worker offers per unit. 2048 by default.
+	#[arg(long, value_name = "MIB", requires = "mine")]
+	pub worker_memory: Option<u32>,
+}
+
+/// Which key mines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MinerKey {
+	/// The key of a secret URI.
+	Suri(String),
+	/// The first key of the keystore.
+	Keystore,
+	/// The first key of the keystore; if there is none, the key of a secret URI.
+	KeystoreOr(String),
+}
+
+/// How to mine: the parameters with their defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MiningConfig {
+	/// Which key mines.
+	pub key: MinerKey,
+	/// Threads that compute.
+	pub threads: NonZeroUsize,
+	/// Register with this many slots, if not registered.
+	pub slots: Option<u16>,
+	/// Memory offered per unit, MiB.
+	pub memory_mib: u32,
+}
+
+impl MiningParams {
+	/// How to mine, if at all. `dev` says whether the node runs with --dev.
+	pub fn config(&self, dev: bool) -> Option<MiningConfig> {
+		self.mine.then(|| {
+			let threads = self.mining_threads.unwrap_or_else(all_cores);
+			MiningConfig {
+				key: self.key(dev),
+				threads,
+				slots: self.slots.or_else(|| dev.then(|| dev_slots(threads))).filter(|slots| *slots > 0),
+				memory_mib: self.worker_memory.unwrap_or(DEFAULT_WORKER_MEMORY),
+			}
+		})
+	}
+
+	fn key(&self, dev: bool) -> MinerKey {
+		match &self.miner_key {
+			Some(suri) => MinerKey::Suri(suri.clone()),
+			None if dev => MinerKey::KeystoreOr(DEV_MINER.into()),
+			None => MinerKey::Keystore,
+		}
+	}
+}
+
+fn all_cores() -> NonZeroUsize {
+	std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn dev_slots(threads: NonZeroUsize) -> u16 {
+	let slots = threads.get().saturating_mul(DEV_SLOTS_PER_THREAD).max(DEV_SLOTS_AT_LEAST);
+	u16::try_from(slots).unwrap_or(MAX_SLOTS).min(MAX_SLOTS)
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use clap::CommandFactory;
+	use sc_cli::SubstrateCli;
+
+	fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+		Cli::try_from_iter(std::iter::once("labora-node").chain(args.iter().copied()))
+	}
+
+	fn config(args: &[&str]) -> Option<MiningConfig> {
+		let cli = parse(args).unwrap();
+		cli.mining.config(cli.run.shared_params.is_dev())
+	}
+
+	#[test]
+	fn the_command_line_is_consistent() {
+		Cli::setup_command(Cli::command()).debug_assert();
+	}
+
+	#[test]
+	fn a_node_does_not_mine_unless_told_to() {
+		assert_eq!(config(&["--dev"]), None);
+		assert_eq!(config(&[]), None);
+	}
+
+	#[test]
+	fn a_development_miner_needs_no_key_and_registers() {
+		let config = config(&["--dev", "--mine", "--mining-threads", "1"]).unwrap();
+		assert_eq!(config.key, MinerKey::KeystoreOr("//Miner".into()));
+		assert_eq!(config.slots, Some(4));
+		assert_eq!(config.memory_mib, 2_048);
+		assert_eq!(super::dev_slots(NonZeroUsize::new(8).unwrap()), 16);
+		assert_eq!(super::dev_slots(NonZeroUsize::MAX), MAX_SLOTS);
+	}
+
+	#[test]
+	fn any_other_miner_brings_its_key_and_registers_only_if_asked() {
+		let config = config(&["--chain", "local", "--mine"]).unwrap();
+		assert_eq!((config.key, config.slots), (MinerKey::Keystore, None));
+	}
+
+	#[test]
+	fn what_is_given_overrides_the_defaults() {
+		let args = [
+			"--dev",
+			"--mine",
+			"--miner-key",
+			"//Bob",
+			"--mining-threads",
+			"3",
+			"--slots",
+			"7",
+			"--worker-memory",
+			"64",
+		];
+		let expected = MiningConfig {
+			key: MinerKey::Suri("//Bob".into()),
+			threads: NonZeroUsize::new(3).unwrap(),
+			slots: Some(7),
+			memory_mib: 64,
+		};
+		assert_eq!(config(&args), Some(expected));
+		assert_eq!(config(&["--dev", "--mine", "--slots", "0"]).unwrap().slots, None);
+	}
+
+	#[test]
+	fn parameters_of_mining_without_mining_are_refused() {
+		for args in [["--miner-key", "//Bob"], ["--mining-threads", "2"], ["--slots", "2"], ["--worker-memory", "64"]] {
+			assert_eq!(parse(&args).unwrap_err().kind(), clap::error::ErrorKind::MissingRequiredArgument);
+		}
+	}
+
+	#[test]
+	fn senseless_numbers_are_refused() {
+		for args in [["--mine", "--mining-threads", "0"], ["--mine", "--slots", "257"], ["--mine", "--slots", "-1"]] {
+			assert!(parse(&args).is_err());
+		}
+	}
+
+	#[test]
+	fn subcommands_parse() {
+		let key = ["key", "insert", "--key-type", "labo", "--scheme", "sr25519", "--suri", "//Miner"];
+		assert!(matches!(parse(&key).unwrap().subcommand, Some(Subcommand::Key(_))));
+		assert!(matches!(parse(&["chain-info"]).unwrap().subcommand, Some(Subcommand::ChainInfo(_))));
+		assert!(matches!(parse(&["export-chain-spec"]).unwrap().subcommand, Some(Subcommand::ExportChainSpec(_))));
+	}
+}

@@ -1,0 +1,274 @@
+//! Block authoring: tells the worker what to mine on, and makes a block of each winning ticket it sends back.
+//!
+//! A ticket binds to the parent and not to the block's content. So, other than with a nonce search over a header, the ticket comes
+//! first, and the block is built, signed and imported when there is one: it takes the transactions of that very moment.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use labora_primitives::{api::LaboraApi, AccountId, Hash, WorkProof, INHERENT_IDENTIFIER};
+use labora_runtime::opaque::Block;
+use sc_client_api::BlockchainEvents;
+use sc_consensus::{BlockImport, BlockImportParams, ImportResult};
+use sc_consensus_pow::{PowIntermediate, INTERMEDIATE_KEY};
+use sp_api::{ApiError, ProvideRuntimeApi};
+use sp_blockchain::HeaderBackend;
+use sp_consensus::{BlockOrigin, Environment, Error as ConsensusError, Proposal, ProposeArgs, Proposer, SyncOracle};
+use sp_consensus_pow::POW_ENGINE_ID;
+use sp_core::sr25519;
+use sp_inherents::{InherentData, InherentDataProvider};
+use sp_keystore::KeystorePtr;
+use sp_runtime::{traits::Block as BlockT, Digest, DigestItem};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+	algorithm::PowDifficulty,
+	seal::{self, SignError},
+	LaboraBlockImport, LOG_TARGET,
+};
+use crate::mining::{Found, MiningJob};
+
+/// Longest that building a block may take. The ticket is won, and each moment until the block is out is one in which another
+/// miner's may come first: half of a development chain's block time, a twentieth of the public one's.
+const PROPOSAL_DEADLINE: Duration = Duration::from_millis(500);
+/// How often the job is looked at again without a new block: neither the end of a sync nor the blocks imported during one
+/// announce themselves.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// Why a winning ticket gave no block.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoringError {
+	/// The database failed.
+	#[error(transparent)]
+	Client(#[from] sp_blockchain::Error),
+	/// The best block has no header.
+	#[error("the parent {0} is not in the database")]
+	NoParent(Hash),
+	/// The inherent data could not be put together.
+	#[error("no inherent data: {0}")]
+	Inherents(#[from] sp_inherents::Error),
+	/// The runtime refused to build the block: the work proof may be wrong.
+	#[error("the block could not be built: {0}")]
+	Proposal(#[source] Box<dyn std::error::Error + Send + Sync>),
+	/// The keystore did not sign.
+	#[error(transparent)]
+	Sign(#[from] SignError),
+	/// The import failed.
+	#[error("the block could not be imported: {0}")]
+	Import(#[from] ConsensusError),
+	/// The import did not fail, but did not import either.
+	#[error("the block was not imported: {0:?}")]
+	NotImported(ImportResult),
+}
+
+/// Keeps the job up to date.
+pub struct JobPublisher<C, O> {
+	client: Arc<C>,
+	sync: O,
+	miner: AccountId,
+	jobs: watch::Sender<Option<Arc<MiningJob>>>,
+}
+
+impl<C, O> JobPublisher<C, O>
+where
+	C: HeaderBackend<Block> + BlockchainEvents<Block> + ProvideRuntimeApi<Block>,
+	C::Api: LaboraApi<Block>,
+	O: SyncOracle,
+{
+	/// A publisher of the miner's jobs.
+	pub fn new(client: Arc<C>, sync: O, miner: AccountId, jobs: watch::Sender<Option<Arc<MiningJob>>>) -> Self {
+		Self { client, sync, miner, jobs }
+	}
+
+	/// Publishes a job for each new best block, until the client stops.
+	pub async fn run(self) {
+		let mut imports = self.client.import_notification_stream();
+		let mut recheck = tokio::time::interval(RECHECK);
+		loop {
+			tokio::select! {
+				import = imports.next() => if import.is_none() { return },
+				_ = recheck.tick() => {},
+			}
+			self.refresh();
+		}
+	}
+
+	/// Publishes the job of the best block, unless that is the current one.
+	fn refresh(&self) {
+		let best = self.client.info().best_hash;
+		let current = self.jobs.borrow().as_ref().map(|job| job.parent);
+		// A node without peers is not syncing: it may be the first of its chain.
+		let wanted = (!self.sync.is_major_syncing()).then_some(best);
+		if current == wanted {
+			return;
+		}
+		let job = wanted.and_then(|_| match self.job() {
+			Ok(job) => Some(Arc::new(job)),
+			Err(error) => {
+				log::warn!(target: LOG_TARGET, "No job on block {best}: {error}");
+				None
+			}
+		});
+		self.jobs.send_replace(job);
+	}
+
+	fn job(&self) -> Result<MiningJob, ApiError> {
+		let info = self.client.info();
+		let context = self.client.runtime_api().mining_context(info.best_hash, self.miner.clone())?;
+		Ok(MiningJob {
+			genesis: info.genesis_hash,
+			parent: info.best_hash,
+			parent_number: info.best_number,
+			difficulty: context.difficulty,
+			assignments: context.assignments,
+		})
+	}
+}
+
+/// Makes blocks of winning tickets, one at a time.
+pub struct Author<C, E> {
+	client: Arc<C>,
+	proposers: E,
+	import: LaboraBlockImport,
+	keystore: KeystorePtr,
+	key: sr25519::Public,
+}
+
+/// What became of a winning ticket.
+enum Outcome {
+	/// A block that is the best one now.
+	Best(Hash),
+	/// A block beside the best one.
+	Fork(Hash),
+	/// Another block came first.
+	Overtaken,
+}
+
+impl<C, E> Author<C, E>
+where
+	C: HeaderBackend<Block>,
+	E: Environment<Block>,
+{
+	/// An author whose blocks the miner's key seals.
+	pub fn new(
+		client: Arc<C>,
+		proposers: E,
+		import: LaboraBlockImport,
+		keystore: KeystorePtr,
+		key: sr25519::Public,
+	) -> Self {
+		Self { client, proposers, import, keystore, key }
+	}
+
+	/// Makes blocks until no more tickets can come.
+	pub async fn run(mut self, mut tickets: mpsc::UnboundedReceiver<Found>) {
+		let mut sealed = None;
+		while let Some(found) = tickets.recv().await {
+			if !is_wanted(found.parent, self.client.info().best_hash, sealed) {
+				log::debug!(target: LOG_TARGET, "Dropped a late ticket on {}", found.parent);
+				continue;
+			}
+			let (parent, work) = (found.parent, kind_of_work(&found.proof));
+			match self.make_block(found).await {
+				Ok(Outcome::Best(hash)) => {
+					sealed = Some(parent);
+					log::info!(target: LOG_TARGET, "⛏️  Made a block by {work} work: {hash}");
+				}
+				Ok(Outcome::Fork(hash)) => {
+					sealed = Some(parent);
+					log::info!(target: LOG_TARGET, "⛏️  Made a block by {work} work, but another is best: {hash}");
+				}
+				Ok(Outcome::Overtaken) => {
+					log::debug!(target: LOG_TARGET, "Another block on {parent} came first");
+				}
+				Err(error) => {
+					log::warn!(target: LOG_TARGET, "A winning ticket of {work} work on {parent} gave no block: {error}");
+				}
+			}
+		}
+	}
+
+	async fn make_block(&mut self, found: Found) -> Result<Outcome, AuthoringError> {
+		let proposal = self.propose(&found).await?;
+		if self.client.info().best_hash != found.parent {
+			// It would be as heavy as the block that came first, so nobody would build on it.
+			return Ok(Outcome::Overtaken);
+		}
+		let block = self.seal(proposal)?;
+		let hash = block.post_hash();
+		match self.import.import_block(block).await? {
+			ImportResult::Imported(imported) if imported.is_new_best => Ok(Outcome::Best(hash)),
+			ImportResult::Imported(_) => Ok(Outcome::Fork(hash)),
+			other => Err(AuthoringError::NotImported(other)),
+		}
+	}
+
+	/// Builds the block: the ticket's proof, the time, and what fits of the transaction pool.
+	async fn propose(&mut self, found: &Found) -> Result<Proposal<Block>, AuthoringError> {
+		let parent = self.client.header(found.parent)?.ok_or(AuthoringError::NoParent(found.parent))?;
+		let author = AccountId::from(self.key);
+		let args = ProposeArgs {
+			inherent_data: inherent_data(&found.proof).await?,
+			inherent_digests: Digest { logs: vec![seal::pre_digest(&author)] },
+			max_duration: PROPOSAL_DEADLINE,
+			..Default::default()
+		};
+		let proposer = self.proposers.init(&parent).await.map_err(|error| AuthoringError::Proposal(error.into()))?;
+		proposer.propose(args).await.map_err(|error| AuthoringError::Proposal(error.into()))
+	}
+
+	/// Signs the block, and says how to import it: its state changes are known from building it.
+	fn seal(&self, proposal: Proposal<Block>) -> Result<BlockImportParams<Block>, SignError> {
+		let (header, body) = proposal.block.deconstruct();
+		let seal = seal::sign(&*self.keystore, &self.key, &header.hash())?;
+		let mut block: BlockImportParams<Block> = BlockImportParams::new(BlockOrigin::Own, header);
+		block.post_digests.push(DigestItem::Seal(POW_ENGINE_ID, seal));
+		block.body = Some(body);
+		block.state_action = proposal.storage_changes.into();
+		block.insert_intermediate(INTERMEDIATE_KEY, PowIntermediate::<PowDifficulty> { difficulty: None });
+		block.post_hash = Some(block.post_header().hash());
+		Ok(block)
+	}
+}
+
+/// Whether a ticket on `parent` is to become a block: it is on the best block, and no other of this miner's did.
+fn is_wanted(parent: Hash, best: Hash, sealed: Option<Hash>) -> bool {
+	parent == best && sealed != Some(parent)
+}
+
+async fn inherent_data(proof: &WorkProof) -> Result<InherentData, sp_inherents::Error> {
+	let mut data = sp_timestamp::InherentDataProvider::from_system_time().create_inherent_data().await?;
+	data.put_data(INHERENT_IDENTIFIER, proof)?;
+	Ok(data)
+}
+
+fn kind_of_work(proof: &WorkProof) -> &'static str {
+	match proof {
+		WorkProof::Useful(_) => "useful",
+		WorkProof::Idle(_) => "idle",
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use labora_pouw::{IdleProof, TileIndex};
+
+	#[test]
+	fn a_parent_gets_one_block_and_only_while_it_is_best() {
+		let (best, other) = (Hash::repeat_byte(1), Hash::repeat_byte(2));
+		assert!(is_wanted(best, best, None));
+		assert!(is_wanted(best, best, Some(other)));
+		assert!(!is_wanted(best, best, Some(best)));
+		assert!(!is_wanted(other, best, None));
+	}
+
+	#[test]
+	fn the_runtime_is_given_the_time_and_the_proof() {
+		let proof = WorkProof::Idle(IdleProof { nonce: 3, tile: TileIndex { row: 1, col: 2 } });
+		let data = futures::executor::block_on(inherent_data(&proof)).unwrap();
+		assert_eq!(data.get_data::<WorkProof>(&INHERENT_IDENTIFIER).unwrap(), Some(proof));
+		let time = data.get_data::<sp_timestamp::InherentType>(&sp_timestamp::INHERENT_IDENTIFIER).unwrap();
+		assert!(time.is_some_and(|time| *time > 0));
+	}
+}

@@ -1,0 +1,128 @@
+//! The worker: computes the units that the chain assigned to this miner, and finds tickets on the way.
+//!
+//! Jobs (the best block and this miner's assignments) come from the authoring loop, winning tickets go back to it
+//! ([`crate::mining`]). Between them stand as many `lanes` as there are mining threads, fed from one `queue`: each reads what its
+//! unit follows from (`unit`, `chain`), gets the tensors (`inputs`), has the engine compute it, and gives a
+//! draft of the result (`result`). The `reporter` keeps drafts (`drafts`) until the chain has accepted their results: it
+//! builds them, signs and submits them (`transactions`), and registers the miner as a worker if asked to. What is going on can
+//! be seen in [`WorkerStatus`].
+//!
+//! A unit is deterministic, so nothing here has to survive a crash: what was lost is computed again.
+
+use std::{path::PathBuf, sync::Arc};
+
+use labora_engine::Engine;
+use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, UnitKind, UnitRef};
+use labora_runtime::{opaque::Block, Nonce};
+use parking_lot::{Condvar, Mutex};
+use sc_service::SpawnTaskHandle;
+use sc_transaction_pool_api::TransactionPool;
+use sp_api::{Core, ProvideRuntimeApi};
+use sp_blockchain::HeaderBackend;
+use sp_keystore::KeystorePtr;
+use substrate_frame_rpc_system::AccountNonceApi;
+use tokio::sync::mpsc;
+
+use crate::{
+	mining::{FoundSender, Jobs},
+	tensor_store::TensorStore,
+};
+
+mod chain;
+mod claims;
+mod drafts;
+mod inputs;
+mod lanes;
+mod queue;
+mod reporter;
+mod result;
+mod status;
+mod transactions;
+mod unit;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;
+
+pub use status::{MinerStatus, UnitStatus, WorkerStatus};
+
+/// Log target of the worker.
+const LOG_TARGET: &str = "labora::worker";
+/// Folder of computed units below the worker's folder.
+const DRAFTS_FOLDER: &str = "drafts";
+
+/// How the worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+	/// The account that earns. Its key is in the keystore.
+	pub account: AccountId,
+	/// Units that are computed side by side.
+	pub threads: usize,
+	/// Register the account with so many slots, if it is not registered.
+	pub slots: Option<u16>,
+	/// Memory offered per unit, and taken for tensors that units share, MiB.
+	pub memory_mib: u32,
+	/// Folder of what the worker can compute again.
+	pub cache_dir: PathBuf,
+}
+
+/// Starts the worker. It stops with the node.
+#[allow(clippy::too_many_arguments)]
+pub fn spawn<C, P>(
+	spawn: SpawnTaskHandle,
+	config: WorkerConfig,
+	client: Arc<C>,
+	pool: Arc<P>,
+	keystore: KeystorePtr,
+	store: Arc<TensorStore>,
+	jobs: Jobs,
+	found: FoundSender,
+) -> Arc<WorkerStatus>
+where
+	C: ProvideRuntimeApi<Block> + HeaderBackend<Block> + Send + Sync + 'static,
+	C::Api: Core<Block> + LaboraApi<Block> + AccountNonceApi<Block, AccountId, Nonce>,
+	P: TransactionPool<Block = Block> + 'static,
+{
+	// One thread: lanes are the threads.
+	let engine = Engine::best(1);
+	let status = Arc::new(WorkerStatus::new(config.account.clone(), engine.kernel().name().into(), config.threads));
+	let (drafts, computed) = mpsc::unbounded_channel();
+	let shared = Arc::new(lanes::Shared {
+		account: config.account.clone(),
+		engine,
+		chain: Arc::new(chain::RuntimeChain::new(client.clone())),
+		tensors: inputs::Tensors::new(store.clone(), (config.memory_mib as usize) << 20),
+		jobs: jobs.clone(),
+		found,
+		drafts,
+		status: status.clone(),
+		queue: Mutex::default(),
+		wake: Condvar::new(),
+		ready: Default::default(),
+		claims: Default::default(),
+		closed: Default::default(),
+	});
+	let transactions = transactions::Transactions::new(client, pool, keystore, config.account.clone());
+	let kept = |draft: &result::Draft| {
+		draft.parameters.iter().all(|commitment| store.size(commitment).is_ok_and(|size| size.is_some()))
+	};
+	let drafts = drafts::Drafts::open(config.cache_dir.join(DRAFTS_FOLDER), kept);
+	let registration = config.slots.map(|slots| reporter::Registration::new(slots, config.memory_mib));
+	let lanes = lanes::Lanes::start(shared.clone(), config.threads);
+	let reporter = reporter::Reporter::new(shared, transactions, drafts, registration);
+	spawn.spawn_blocking("mining-worker", "mining", async move {
+		reporter.run(jobs, computed).await;
+		drop(lanes);
+	});
+	status
+}
+
+/// A unit in an operator's words.
+fn describe(assignment: AssignmentId, unit: &UnitRef) -> String {
+	let UnitRef { task, round, kind } = unit;
+	match kind {
+		UnitKind::Steps(number) => format!("unit {number} of task {task}, round {round} (assignment {assignment})"),
+		UnitKind::Merge => format!("the merge of task {task}, round {round} (assignment {assignment})"),
+	}
+}

@@ -1,0 +1,260 @@
+//! Which unit a lane starts next. A pure structure: it computes nothing and knows no threads.
+
+use std::{
+	collections::BTreeMap,
+	sync::{
+		atomic::{AtomicBool, Ordering},
+		Arc,
+	},
+};
+
+use labora_primitives::{Assignment, AssignmentId, UnitKind, UnitRef};
+
+/// Told to a running unit that nobody waits for it any more.
+#[derive(Clone, Default, Debug)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+	/// Abandons the unit.
+	pub fn cancel(&self) {
+		self.0.store(true, Ordering::Relaxed);
+	}
+
+	/// Whether the unit is abandoned.
+	pub fn is_cancelled(&self) -> bool {
+		self.0.load(Ordering::Relaxed)
+	}
+}
+
+/// Where a unit is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+	/// It can be started.
+	Ready,
+	/// Its inputs are missing; it is tried again with the next job.
+	Waiting,
+	/// A lane computes it.
+	Running,
+	/// It is computed, or cannot be.
+	Done,
+}
+
+#[derive(Debug)]
+struct Entry {
+	assignment: AssignmentId,
+	stage: Stage,
+	cancel: Cancel,
+}
+
+/// A unit that a lane is to compute.
+#[derive(Clone, Debug)]
+pub struct Start {
+	/// The unit.
+	pub unit: UnitRef,
+	/// Under which assignment it stood when it was started.
+	pub assignment: AssignmentId,
+	/// Whether to go on.
+	pub cancel: Cancel,
+}
+
+/// A unit whose assignment is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone {
+	/// The unit.
+	pub unit: UnitRef,
+	/// The assignment.
+	pub assignment: AssignmentId,
+	/// Where the unit was.
+	pub stage: Stage,
+}
+
+/// The units assigned to this miner. A unit keeps its place when a reorganisation gives it another assignment: what it
+/// yields does not depend on that.
+#[derive(Default, Debug)]
+pub struct Queue {
+	units: BTreeMap<UnitRef, Entry>,
+}
+
+/// Merge units first, as a whole task waits for each; then in order of assignment.
+fn rank(unit: &UnitRef, entry: &Entry) -> (bool, AssignmentId) {
+	(unit.kind != UnitKind::Merge, entry.assignment)
+}
+
+impl Queue {
+	/// Takes the assignments of a new job. Units that are gone are cancelled and given back; waiting ones are tried again. `done` tells
+	/// units whose result is known already.
+	pub fn update(&mut self, assignments: &[Assignment], done: impl Fn(&UnitRef) -> bool) -> Vec<Gone> {
+		let current: BTreeMap<_, _> = assignments.iter().map(|assignment| (assignment.unit, assignment.id)).collect();
+		let mut gone = Vec::new();
+		self.units.retain(|unit, entry| {
+			let kept = current.contains_key(unit);
+			if !kept {
+				entry.cancel.cancel();
+				gone.push(Gone { unit: *unit, assignment: entry.assignment, stage: entry.stage });
+			}
+			kept
+		});
+		for (unit, assignment) in current {
+			let entry = self.units.entry(unit).or_insert(Entry {
+				assignment,
+				stage: Stage::Waiting,
+				cancel: Cancel::default(),
+			});
+			entry.assignment = assignment;
+			if entry.stage == Stage::Waiting {
+				entry.stage = if done(&unit) { Stage::Done } else { Stage::Ready };
+			}
+		}
+		gone
+	}
+
+	/// The next unit to compute. It is running from now on.
+	pub fn start(&mut self) -> Option<Start> {
+		let ready = self.units.iter_mut().filter(|(_, entry)| entry.stage == Stage::Ready);
+		let (unit, entry) = ready.min_by_key(|(unit, entry)| rank(unit, entry))?;
+		entry.stage = Stage::Running;
+		Some(Start { unit: *unit, assignment: entry.assignment, cancel: entry.cancel.clone() })
+	}
+
+	/// Whether a unit can be started. While one can, nobody does idle work.
+	pub fn has_ready(&self) -> bool {
+		self.units.values().any(|entry| entry.stage == Stage::Ready)
+	}
+
+	/// Whether all of a job's units have been taken in. Until then nobody knows whether one can be started.
+	pub fn knows(&self, assignments: &[Assignment]) -> bool {
+		assignments.iter().all(|assignment| self.units.contains_key(&assignment.unit))
+	}
+
+	/// What became of a unit that was started. Ignored if it was cancelled meanwhile, even if the unit is back.
+	pub fn ended(&mut self, start: &Start, stage: Stage) {
+		if let Some(entry) =
+			self.units.get_mut(&start.unit).filter(|entry| Arc::ptr_eq(&entry.cancel.0, &start.cancel.0))
+		{
+			entry.stage = stage;
+		}
+	}
+
+	/// A done unit must be computed again.
+	pub fn again(&mut self, unit: &UnitRef) {
+		if let Some(entry) = self.units.get_mut(unit).filter(|entry| entry.stage == Stage::Done) {
+			entry.stage = Stage::Ready;
+		}
+	}
+
+	/// Abandons all units.
+	pub fn clear(&mut self) {
+		self.update(&[], |_| false);
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use labora_primitives::{AccountId, TaskId};
+
+	fn assignment(id: u64, kind: UnitKind) -> Assignment {
+		let unit = UnitRef { task: TaskId(id as u32), round: 0, kind };
+		Assignment { id: AssignmentId(id), unit, worker: AccountId::new([0; 32]), assigned: 1, deadline: 9 }
+	}
+
+	fn steps(id: u64) -> Assignment {
+		assignment(id, UnitKind::Steps(0))
+	}
+
+	fn queue(assignments: &[Assignment]) -> Queue {
+		let mut queue = Queue::default();
+		assert!(queue.update(assignments, |_| false).is_empty());
+		queue
+	}
+
+	fn next(queue: &mut Queue) -> Option<u64> {
+		queue.start().map(|start| start.assignment.0)
+	}
+
+	#[test]
+	fn merges_come_first_then_lower_assignments() {
+		let mut queue = queue(&[steps(7), steps(3), assignment(9, UnitKind::Merge), steps(5)]);
+		let order: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
+		assert_eq!(order, [9, 3, 5, 7]);
+	}
+
+	#[test]
+	fn a_unit_is_started_once_and_survives_jobs() {
+		let mut queue = queue(&[steps(1)]);
+		let start = queue.start().unwrap();
+		assert!(queue.update(&[steps(1), steps(2)], |_| false).is_empty());
+		assert_eq!(next(&mut queue), Some(2));
+		assert_eq!(next(&mut queue), None);
+		assert!(!start.cancel.is_cancelled());
+		queue.ended(&start, Stage::Done);
+		queue.update(&[steps(1), steps(2)], |_| false);
+		assert_eq!(next(&mut queue), None);
+	}
+
+	#[test]
+	fn idle_work_only_while_nothing_can_be_started() {
+		let mut queue = queue(&[]);
+		assert!(!queue.has_ready() && !queue.knows(&[steps(1)]));
+		queue.update(&[steps(1)], |_| false);
+		assert!(queue.knows(&[steps(1)]) && queue.knows(&[]));
+		assert!(queue.has_ready());
+		let start = queue.start().unwrap();
+		assert!(!queue.has_ready());
+		queue.ended(&start, Stage::Waiting);
+		assert!(!queue.has_ready(), "a unit without its inputs cannot be started");
+		queue.update(&[steps(1)], |_| false);
+		assert!(queue.has_ready(), "but is tried again with each job");
+	}
+
+	#[test]
+	fn what_vanishes_is_cancelled() {
+		let mut queue = queue(&[steps(1), steps(2)]);
+		let start = queue.start().unwrap();
+		let gone = queue.update(&[steps(2)], |_| false);
+		assert_eq!(gone, [Gone { unit: start.unit, assignment: AssignmentId(1), stage: Stage::Running }]);
+		assert!(start.cancel.is_cancelled());
+		assert_eq!(next(&mut queue), Some(2));
+	}
+
+	#[test]
+	fn a_cancelled_run_says_nothing_about_the_unit_that_came_back() {
+		let mut queue = queue(&[steps(1)]);
+		let first = queue.start().unwrap();
+		queue.update(&[], |_| false);
+		queue.update(&[steps(1)], |_| false);
+		queue.ended(&first, Stage::Done);
+		let second = queue.start().unwrap();
+		assert!(first.cancel.is_cancelled() && !second.cancel.is_cancelled());
+	}
+
+	#[test]
+	fn another_assignment_of_the_same_unit_does_not_disturb_it() {
+		let mut queue = queue(&[steps(1)]);
+		let start = queue.start().unwrap();
+		let reassigned = Assignment { id: AssignmentId(8), ..steps(1) };
+		assert!(queue.update(&[reassigned], |_| false).is_empty());
+		assert!(!start.cancel.is_cancelled());
+		let gone = queue.update(&[], |_| false);
+		assert_eq!(gone[0].assignment, AssignmentId(8));
+	}
+
+	#[test]
+	fn a_known_result_is_not_computed_again_unless_it_must() {
+		let mut queue = Queue::default();
+		queue.update(&[steps(1)], |_| true);
+		assert_eq!(next(&mut queue), None);
+		queue.again(&steps(1).unit);
+		assert_eq!(next(&mut queue), Some(1));
+		queue.again(&steps(1).unit);
+		assert_eq!(next(&mut queue), None, "it is running");
+	}
+
+	#[test]
+	fn clearing_cancels_everything() {
+		let mut queue = queue(&[steps(1), steps(2)]);
+		let start = queue.start().unwrap();
+		queue.clear();
+		assert!(start.cancel.is_cancelled() && !queue.has_ready());
+	}
+}

@@ -1,0 +1,285 @@
+//! The worker's task on the node's side: takes jobs and computed units, and sees results through to their acceptance.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{
+	stream::{SelectAll, Stream},
+	StreamExt,
+};
+use labora_primitives::{AccountId, Assignment, AssignmentId, BlockNumber, Hash, UnitKind, UnitRef};
+use labora_runtime::{opaque::Block, Nonce, RuntimeCall};
+use sc_transaction_pool_api::{TransactionPool, TransactionStatus};
+use sp_api::{Core, ProvideRuntimeApi};
+use sp_blockchain::HeaderBackend;
+use substrate_frame_rpc_system::AccountNonceApi;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{
+	chain::ChainError,
+	describe,
+	drafts::Drafts,
+	lanes::Shared,
+	queue::{Gone, Stage},
+	result::{Draft, DraftError},
+	transactions::{TransactionError, Transactions},
+	unit::{Origin, OriginError},
+	LOG_TARGET,
+};
+use crate::mining::{Jobs, MiningJob};
+
+/// Blocks after which a result that is in no block counts as lost.
+const PATIENCE: BlockNumber = 16;
+/// Blocks between two looks at whether the miner is registered.
+const REGISTRATION_PAUSE: BlockNumber = 10;
+
+/// Registers the miner as a worker.
+pub(super) struct Registration {
+	slots: u16,
+	memory: u32,
+	/// Height of the next look.
+	next: BlockNumber,
+	registered: bool,
+}
+
+impl Registration {
+	/// With so many slots, of so much memory each (MiB).
+	pub(super) fn new(slots: u16, memory: u32) -> Self {
+		Self { slots, memory, next: 0, registered: false }
+	}
+}
+
+/// What happened to a result's extrinsic.
+struct Event<H> {
+	unit: UnitRef,
+	number: u64,
+	status: TransactionStatus<H, Hash>,
+}
+
+/// Events of one submission after the other.
+type Events<H> = SelectAll<Pin<Box<dyn Stream<Item = Event<H>> + Send>>>;
+
+/// Why a result was not submitted.
+#[derive(Debug, thiserror::Error)]
+enum ReportError {
+	#[error(transparent)]
+	Chain(#[from] ChainError),
+	#[error(transparent)]
+	Origin(#[from] OriginError),
+	#[error(transparent)]
+	Draft(#[from] DraftError),
+	#[error(transparent)]
+	Transaction(#[from] TransactionError),
+}
+
+/// The worker's task.
+pub(super) struct Reporter<C, P: TransactionPool<Block = Block>> {
+	shared: Arc<Shared>,
+	transactions: Transactions<C, P>,
+	drafts: Drafts,
+	registration: Option<Registration>,
+	events: Events<P::Hash>,
+	/// Numbers the submissions: an event of an earlier one says nothing about the current one.
+	submissions: u64,
+}
+
+impl<C, P> Reporter<C, P>
+where
+	C: ProvideRuntimeApi<Block> + HeaderBackend<Block>,
+	C::Api: Core<Block> + AccountNonceApi<Block, AccountId, Nonce>,
+	P: TransactionPool<Block = Block> + 'static,
+{
+	pub(super) fn new(
+		shared: Arc<Shared>,
+		transactions: Transactions<C, P>,
+		drafts: Drafts,
+		registration: Option<Registration>,
+	) -> Self {
+		Self { shared, transactions, drafts, registration, events: SelectAll::new(), submissions: 0 }
+	}
+
+	/// Works until no more jobs can come.
+	pub(super) async fn run(mut self, mut jobs: Jobs, mut computed: UnboundedReceiver<Draft>) {
+		// The first job may be there already.
+		jobs.mark_changed();
+		loop {
+			tokio::select! {
+				changed = jobs.changed() => {
+					if changed.is_err() {
+						return;
+					}
+					let job = jobs.borrow_and_update().clone();
+					if let Some(job) = job {
+						self.on_job(&job).await;
+					}
+				}
+				Some(draft) = computed.recv() => {
+					let job = jobs.borrow().clone();
+					self.on_draft(draft, job.as_deref()).await;
+				}
+				Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
+			}
+		}
+	}
+
+	async fn on_job(&mut self, job: &MiningJob) {
+		let drafts = &self.drafts;
+		let gone = self.shared.change(|queue| queue.update(&job.assignments, |unit| drafts.contains(unit)));
+		gone.iter().for_each(|gone| self.on_gone(gone));
+		self.end_drafts(job);
+		if let Err(error) = self.count_seals(job) {
+			log::debug!(target: LOG_TARGET, "The seals cannot be counted: {error}");
+		}
+		for assignment in &job.assignments {
+			self.report(assignment, job).await;
+		}
+		self.register(job).await;
+	}
+
+	/// A unit is computed.
+	async fn on_draft(&mut self, draft: Draft, job: Option<&MiningJob>) {
+		let unit = draft.origin.unit;
+		self.drafts.insert(draft);
+		let Some(job) = job else { return };
+		if let Some(assignment) = job.assignments.iter().find(|assignment| assignment.unit == unit) {
+			self.report(assignment, job).await;
+		}
+	}
+
+	/// A unit is no longer this miner's. If it is running, the lane says so when it stops; if it is computed, [`Self::end_drafts`] does.
+	fn on_gone(&self, gone: &Gone) {
+		self.shared.status.gone(&gone.unit);
+		if matches!(gone.stage, Stage::Ready | Stage::Waiting) {
+			log::info!(target: LOG_TARGET, "{} is no longer this miner's", describe(gone.assignment, &gone.unit));
+		}
+	}
+
+	/// Says what became of computed units whose assignments ended.
+	fn end_drafts(&mut self, job: &MiningJob) {
+		let listed = |unit: &UnitRef| job.assignments.iter().any(|assignment| assignment.unit == *unit);
+		for (unit, assignment) in self.drafts.ended(job.parent_number, listed) {
+			let name = describe(assignment, &unit);
+			match self.is_accepted(job.parent, &unit, assignment) {
+				Ok(true) => log::info!(target: LOG_TARGET, "🎉 Accepted: {name}"),
+				Ok(false) => log::warn!(target: LOG_TARGET, "{name} ended without our result"),
+				Err(error) => log::warn!(target: LOG_TARGET, "{name} ended: {error}"),
+			}
+		}
+		self.shared.claims.retain(|id| job.assignments.iter().any(|assignment| assignment.id == id));
+	}
+
+	fn is_accepted(&mut self, at: Hash, unit: &UnitRef, assignment: AssignmentId) -> Result<bool, ChainError> {
+		let UnitRef { task, round, kind } = *unit;
+		let chain = &self.shared.chain;
+		Ok(match kind {
+			UnitKind::Steps(number) => {
+				chain.unit_result(at, task, round, number)?.is_some_and(|result| result.assignment == assignment)
+			}
+			UnitKind::Merge => {
+				let merged = self.drafts.get_mut(unit).map(|pending| pending.draft.parameters.clone());
+				merged == chain.round_parameters(at, task, round.saturating_add(1))?
+			}
+		})
+	}
+
+	/// Tickets that became no block may be drawn again.
+	fn count_seals(&self, job: &MiningJob) -> Result<(), ChainError> {
+		for id in self.shared.claims.to_ask() {
+			let seals = self.shared.chain.seals(job.parent, id)?.len();
+			self.shared.claims.sealed(id, u32::try_from(seals).unwrap_or(u32::MAX));
+		}
+		Ok(())
+	}
+
+	/// Submits the result of an assignment's unit, if it is computed and the time has come.
+	async fn report(&mut self, assignment: &Assignment, job: &MiningJob) {
+		let (unit, id) = (assignment.unit, assignment.id);
+		let Some(pending) = self.drafts.get_mut(&unit) else { return };
+		pending.listed(id);
+		let due = pending.is_due(job.parent_number, PATIENCE);
+		// A ticket of this unit may become a block any moment, and the result has to open what it says.
+		if !due || self.shared.claims.may_seal(id, job.parent) {
+			return;
+		}
+		if pending.attempts > 0 {
+			self.transactions.resync();
+		}
+		let number = match self.submit(assignment, job).await {
+			Ok(number) => number,
+			Err(error) => {
+				log::warn!(target: LOG_TARGET, "The result of {} was not submitted: {error}", describe(id, &unit));
+				None
+			}
+		};
+		if let Some(pending) = self.drafts.get_mut(&unit) {
+			pending.submitted(job.parent_number, number);
+		}
+	}
+
+	/// Builds and submits a result, and gives the submission's number. None: it was computed from something else than what the chain
+	/// says now, and is computed again.
+	async fn submit(&mut self, assignment: &Assignment, job: &MiningJob) -> Result<Option<u64>, ReportError> {
+		let (unit, id) = (assignment.unit, assignment.id);
+		let Some(pending) = self.drafts.get_mut(&unit) else { return Ok(None) };
+		if Origin::read(&*self.shared.chain, job.parent, unit)? != pending.draft.origin {
+			log::info!(target: LOG_TARGET, "{} starts from something else now: it is computed again", describe(id, &unit));
+			self.drafts.remove(&unit);
+			self.shared.change(|queue| queue.again(&unit));
+			return Ok(None);
+		}
+		let seals = self.shared.chain.seals(job.parent, id)?;
+		let result = pending.draft.result(&seals)?;
+		let call = pallet_tasks::Call::submit_result { assignment: id, result };
+		let progress = self.transactions.submit(RuntimeCall::Tasks(call)).await?;
+		self.submissions += 1;
+		let number = self.submissions;
+		self.events.push(progress.map(move |status| Event { unit, number, status }).boxed());
+		let name = describe(id, &unit);
+		log::info!(target: LOG_TARGET, "📤 Submitted the result of {name}; blocks it sealed: {}", seals.len());
+		Ok(Some(number))
+	}
+
+	fn on_event(&mut self, event: Event<P::Hash>) {
+		let Event { unit, number, status } = event;
+		let Some(pending) = self.drafts.get_mut(&unit) else { return };
+		let Some(in_flight) = pending.in_flight.as_mut().filter(|in_flight| in_flight.number == number) else { return };
+		match status {
+			TransactionStatus::InBlock((block, _)) => in_flight.included = self.transactions.height(block),
+			TransactionStatus::Retracted(_) => in_flight.included = None,
+			TransactionStatus::Invalid | TransactionStatus::Dropped | TransactionStatus::Usurped(_) => {
+				log::debug!(target: LOG_TARGET, "The pool let go of the result of unit {unit:?}: {status:?}");
+				pending.in_flight = None;
+				self.transactions.resync();
+			}
+			_ => {}
+		}
+	}
+
+	/// Registers the miner, if that is wanted and it is not.
+	async fn register(&mut self, job: &MiningJob) {
+		let Some(registration) = &mut self.registration else { return };
+		if job.parent_number < registration.next {
+			return;
+		}
+		registration.next = job.parent_number.saturating_add(REGISTRATION_PAUSE);
+		let (slots, memory) = (registration.slots, registration.memory);
+		let account = &self.shared.account;
+		match self.shared.chain.is_worker(job.parent, account) {
+			Ok(true) => {
+				if !registration.registered {
+					log::info!(target: LOG_TARGET, "👷 {account} is registered as a worker");
+				}
+				registration.registered = true;
+				return;
+			}
+			Ok(false) => registration.registered = false,
+			Err(error) => return log::debug!(target: LOG_TARGET, "Whether the miner is registered is unknown: {error}"),
+		}
+		let call = pallet_workers::Call::register { slots, memory };
+		match self.transactions.submit(RuntimeCall::Workers(call)).await {
+			Ok(_) => log::info!(target: LOG_TARGET, "👷 Registering {account} as a worker with {slots} slots"),
+			Err(error) => {
+				log::warn!(target: LOG_TARGET, "{account} cannot be registered as a worker yet: {error}");
+			}
+		}
+	}
+}

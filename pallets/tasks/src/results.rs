@@ -1,0 +1,165 @@
+//! Results: what they must agree with, and what they open.
+
+use labora_primitives::{
+	money::{decayed_price, merge_price},
+	Assignment, Job,
+};
+
+use super::*;
+
+impl<T: Config> Pallet<T> {
+	/// Accepts a result, or names what is wrong with it; then nothing changes.
+	pub(crate) fn accept(who: AccountId, id: AssignmentId, result: UnitResult) -> DispatchResult {
+		let assignment = T::Assignments::get(id).ok_or(Error::<T>::NoSuchAssignment)?;
+		ensure!(assignment.worker == who, Error::<T>::NotTheWorker);
+		let now = Self::now();
+		ensure!(now <= assignment.deadline, Error::<T>::TooLate);
+		let task = assignment.unit.task;
+		let spec = Specs::<T>::get(task).ok_or(Error::<T>::NoSuchTask)?;
+		let mut info = Tasks::<T>::get(task).ok_or(Error::<T>::NoSuchTask)?;
+		let state = Self::state_mut(&mut info, assignment.unit).ok_or(Error::<T>::NoSuchAssignment)?;
+		ensure!(*state == UnitState::Assigned(id), Error::<T>::NoSuchAssignment);
+		*state = UnitState::Accepted;
+
+		let full_price = Self::check(&spec, &assignment, &result)?;
+		let price = decayed_price(full_price, assignment.assigned, assignment.deadline, now);
+		Self::owe(&mut info, &assignment, price, now)?;
+		Self::record(&spec, &mut info, &assignment, result, now);
+		T::Assignments::complete(id);
+		let (round, unit) = (assignment.unit.round, assignment.unit.kind);
+		Self::deposit_event(Event::ResultAccepted { task, round, unit, assignment: id, worker: who, price });
+
+		if info.phase == Phase::Cancelled {
+			Self::settle_cancelled(task, &mut info);
+		} else if info.units.iter().all(|state| *state == UnitState::Accepted) {
+			Self::advance(task, &spec, &mut info);
+		}
+		Tasks::<T>::insert(task, info);
+		Ok(())
+	}
+
+	fn now() -> BlockNumber {
+		frame_system::Pallet::<T>::block_number().saturated_into()
+	}
+
+	/// Checks a result against its unit, and gives the unit's full price.
+	fn check(spec: &TaskSpec, assignment: &Assignment, result: &UnitResult) -> Result<Balance, DispatchError> {
+		match assignment.unit.kind {
+			UnitKind::Merge => {
+				spec.check_merge(result).map_err(Error::<T>::from)?;
+				Ok(merge_price(spec.price))
+			}
+			UnitKind::Steps(_) => {
+				let program = spec.check().map_err(Error::<T>::from)?;
+				let seals = T::Rewards::seals(assignment.id);
+				spec.check_result(&program, result, &seals).map_err(Error::<T>::from)?;
+				Ok(spec.price)
+			}
+		}
+	}
+
+	/// Moves the price from the task's escrow to the queue of maturing results.
+	fn owe(info: &mut TaskInfo, assignment: &Assignment, price: Balance, now: BlockNumber) -> DispatchResult {
+		// A round begins only when the escrow covers it, so this cannot be short.
+		let price = price.min(info.escrow);
+		let due = now.saturating_add(T::ResultWindow::get());
+		let maturing = Maturing {
+			assignment: assignment.id,
+			sponsor: info.sponsor.clone(),
+			worker: assignment.worker.clone(),
+			price,
+		};
+		MaturingAt::<T>::try_append(due, maturing).map_err(|()| Error::<T>::TooManyResults)?;
+		info.escrow = info.escrow.saturating_sub(price);
+		Ok(())
+	}
+
+	/// Keeps what the chain keeps of a result.
+	fn record(spec: &TaskSpec, info: &mut TaskInfo, assignment: &Assignment, result: UnitResult, now: BlockNumber) {
+		let unit = assignment.unit;
+		let UnitKind::Steps(index) = unit.kind else {
+			info.parameters = result.parameters;
+			return;
+		};
+		info.accepted_macs = info.accepted_macs.saturating_add(info.unit_macs);
+		T::Rewards::accepted(assignment.id, info.unit_macs);
+		if matches!(spec.job, Job::Inference { .. }) {
+			Outputs::<T>::insert(unit.task, index, result.classes);
+		}
+		let record = ResultRecord {
+			worker: assignment.worker.clone(),
+			assignment: assignment.id,
+			block: now,
+			trace_root: result.trace_root,
+			parameters: result.parameters,
+			metrics: result.metrics,
+		};
+		Results::<T>::insert(unit.task, (unit.round, index), record);
+	}
+
+	/// All units of the phase are accepted: what comes next.
+	fn advance(task: TaskId, spec: &TaskSpec, info: &mut TaskInfo) {
+		match (&spec.job, info.phase) {
+			(Job::Inference { .. }, _) => Self::complete(task, info),
+			(Job::Training { units, .. }, Phase::Units) if *units > 1 => {
+				info.phase = Phase::Merge;
+				info.units = Self::open_states(1);
+			}
+			(Job::Training { .. }, Phase::Units) => {
+				// The only unit's parameters are the next round's.
+				if let Some(result) = Results::<T>::get(task, (info.round, 0)) {
+					info.parameters = result.parameters;
+				}
+				Self::complete_round(task, spec, info);
+			}
+			(Job::Training { .. }, _) => Self::complete_round(task, spec, info),
+		}
+	}
+
+	fn complete_round(task: TaskId, spec: &TaskSpec, info: &mut TaskInfo) {
+		let results = (0..spec.job.units()).filter_map(|unit| Results::<T>::get(task, (info.round, unit)));
+		let add = |sum: UnitMetrics, unit: UnitMetrics| UnitMetrics {
+			loss: sum.loss.saturating_add(unit.loss),
+			correct: sum.correct.saturating_add(unit.correct),
+			rows: sum.rows.saturating_add(unit.rows),
+		};
+		info.metrics = results.map(|result| result.metrics).fold(UnitMetrics::default(), add);
+		Self::deposit_event(Event::RoundCompleted { task, round: info.round, metrics: info.metrics });
+		info.round = info.round.saturating_add(1);
+		RoundParameters::<T>::insert(task, info.round, &info.parameters);
+		if info.round >= spec.job.rounds() {
+			Self::complete(task, info);
+		} else {
+			Self::begin_round(task, spec, info);
+		}
+	}
+
+	fn complete(task: TaskId, info: &mut TaskInfo) {
+		info.phase = Phase::Completed;
+		Self::close(task);
+		let returned = Self::return_escrow(info);
+		Self::deposit_event(Event::TaskCompleted { task, returned });
+	}
+
+	/// Opens the units of the current round, if the escrow covers it.
+	pub(crate) fn begin_round(task: TaskId, spec: &TaskSpec, info: &mut TaskInfo) {
+		let needed = round_budget(spec.price, spec.job.units());
+		if info.escrow >= needed {
+			info.phase = Phase::Units;
+			info.units = Self::open_states(spec.job.units());
+		} else {
+			info.phase = Phase::Unfunded;
+			info.units = BoundedVec::new();
+			Self::deposit_event(Event::TaskUnfunded { task, needed });
+		}
+	}
+
+	/// Returns the escrow of a cancelled task when no worker is at it any more.
+	pub(crate) fn settle_cancelled(task: TaskId, info: &mut TaskInfo) {
+		let running = info.units.iter().any(|state| matches!(state, UnitState::Assigned(_)));
+		if info.phase == Phase::Cancelled && !running && info.escrow > 0 {
+			let returned = Self::return_escrow(info);
+			Self::deposit_event(Event::TaskCompleted { task, returned });
+		}
+	}
+}

@@ -1,0 +1,26 @@
+//! Weights of the calls.
+
+use frame_support::weights::Weight;
+
+/// What the calls and hooks of this pallet cost.
+pub trait WeightInfo {
+	/// `register`.
+	fn register() -> Weight;
+	/// `leave`.
+	fn leave() -> Weight;
+	/// The hooks of a block that finds `units` assignments overdue and assigns as many.
+	fn schedule(units: u32) -> Weight;
+}
+
+/// No weight: for tests.
+impl WeightInfo for () {
+	fn register() -> Weight {
+		Weight::zero()
+	}
+	fn leave() -> Weight {
+		Weight::zero()
+	}
+	fn schedule(_: u32) -> Weight {
+		Weight::zero()
+	}
+}

@@ -1,0 +1,226 @@
+//! What the node and clients may ask of the runtime.
+
+use alloc::vec::Vec;
+use frame_support::{
+	genesis_builder_helper::{build_state, get_preset},
+	weights::Weight,
+};
+use labora_primitives::{
+	Assignment, AssignmentId, AssignmentLedger, LastSeal, MiningContext, ResultRecord, RewardLedger, Seal, TaskId,
+	TaskInfo, TaskSpec, Usefulness, Worker,
+};
+use labora_tensor::Commitment;
+use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
+use sp_api::impl_runtime_apis;
+use sp_core::OpaqueMetadata;
+use sp_runtime::{
+	traits::Block as BlockT,
+	transaction_validity::{TransactionSource, TransactionValidity},
+	ApplyExtrinsicResult,
+};
+use sp_session::OpaqueGeneratedSessionKeys;
+use sp_version::RuntimeVersion;
+
+use crate::{
+	AccountId, Balance, Block, Executive, InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig, System,
+	TransactionPayment, Work, Workers, VERSION,
+};
+
+impl_runtime_apis! {
+	impl sp_api::Core<Block> for Runtime {
+		fn version() -> RuntimeVersion {
+			VERSION
+		}
+
+		fn execute_block(block: <Block as BlockT>::LazyBlock) {
+			Executive::execute_block(block);
+		}
+
+		fn initialize_block(header: &<Block as BlockT>::Header) -> sp_runtime::ExtrinsicInclusionMode {
+			Executive::initialize_block(header)
+		}
+	}
+
+	impl sp_api::Metadata<Block> for Runtime {
+		fn metadata() -> OpaqueMetadata {
+			OpaqueMetadata::new(Runtime::metadata().into())
+		}
+
+		fn metadata_at_version(version: u32) -> Option<OpaqueMetadata> {
+			Runtime::metadata_at_version(version)
+		}
+
+		fn metadata_versions() -> Vec<u32> {
+			Runtime::metadata_versions()
+		}
+	}
+
+	impl frame_support::view_functions::runtime_api::RuntimeViewFunction<Block> for Runtime {
+		fn execute_view_function(
+			id: frame_support::view_functions::ViewFunctionId,
+			input: Vec<u8>,
+		) -> Result<Vec<u8>, frame_support::view_functions::ViewFunctionDispatchError> {
+			Runtime::execute_view_function(id, input)
+		}
+	}
+
+	impl sp_block_builder::BlockBuilder<Block> for Runtime {
+		fn apply_extrinsic(extrinsic: <Block as BlockT>::Extrinsic) -> ApplyExtrinsicResult {
+			Executive::apply_extrinsic(extrinsic)
+		}
+
+		fn finalize_block() -> <Block as BlockT>::Header {
+			Executive::finalize_block()
+		}
+
+		fn inherent_extrinsics(data: sp_inherents::InherentData) -> Vec<<Block as BlockT>::Extrinsic> {
+			data.create_extrinsics()
+		}
+
+		fn check_inherents(
+			block: <Block as BlockT>::LazyBlock,
+			data: sp_inherents::InherentData,
+		) -> sp_inherents::CheckInherentsResult {
+			data.check_extrinsics(&block)
+		}
+	}
+
+	impl sp_transaction_pool::runtime_api::TaggedTransactionQueue<Block> for Runtime {
+		fn validate_transaction(
+			source: TransactionSource,
+			extrinsic: <Block as BlockT>::Extrinsic,
+			block_hash: <Block as BlockT>::Hash,
+		) -> TransactionValidity {
+			Executive::validate_transaction(source, extrinsic, block_hash)
+		}
+	}
+
+	impl sp_offchain::OffchainWorkerApi<Block> for Runtime {
+		fn offchain_worker(header: &<Block as BlockT>::Header) {
+			Executive::offchain_worker(header)
+		}
+	}
+
+	// The miner's key is an account, not a session key: there are none to generate.
+	impl sp_session::SessionKeys<Block> for Runtime {
+		fn generate_session_keys(_owner: Vec<u8>, _seed: Option<Vec<u8>>) -> OpaqueGeneratedSessionKeys {
+			OpaqueGeneratedSessionKeys { keys: Vec::new(), proof: Vec::new() }
+		}
+
+		fn decode_session_keys(_encoded: Vec<u8>) -> Option<Vec<(Vec<u8>, sp_core::crypto::KeyTypeId)>> {
+			None
+		}
+	}
+
+	impl frame_system_rpc_runtime_api::AccountNonceApi<Block, AccountId, Nonce> for Runtime {
+		fn account_nonce(account: AccountId) -> Nonce {
+			System::account_nonce(account)
+		}
+	}
+
+	impl pallet_transaction_payment_rpc_runtime_api::TransactionPaymentApi<Block, Balance> for Runtime {
+		fn query_info(extrinsic: <Block as BlockT>::Extrinsic, len: u32) -> RuntimeDispatchInfo<Balance> {
+			TransactionPayment::query_info(extrinsic, len)
+		}
+
+		fn query_fee_details(extrinsic: <Block as BlockT>::Extrinsic, len: u32) -> FeeDetails<Balance> {
+			TransactionPayment::query_fee_details(extrinsic, len)
+		}
+
+		fn query_weight_to_fee(weight: Weight) -> Balance {
+			TransactionPayment::weight_to_fee(weight)
+		}
+
+		fn query_length_to_fee(length: u32) -> Balance {
+			TransactionPayment::length_to_fee(length)
+		}
+	}
+
+	impl pallet_transaction_payment_rpc_runtime_api::TransactionPaymentCallApi<Block, Balance, RuntimeCall> for Runtime {
+		fn query_call_info(call: RuntimeCall, len: u32) -> RuntimeDispatchInfo<Balance> {
+			TransactionPayment::query_call_info(call, len)
+		}
+
+		fn query_call_fee_details(call: RuntimeCall, len: u32) -> FeeDetails<Balance> {
+			TransactionPayment::query_call_fee_details(call, len)
+		}
+
+		fn query_weight_to_fee(weight: Weight) -> Balance {
+			TransactionPayment::weight_to_fee(weight)
+		}
+
+		fn query_length_to_fee(length: u32) -> Balance {
+			TransactionPayment::length_to_fee(length)
+		}
+	}
+
+	impl sp_genesis_builder::GenesisBuilder<Block> for Runtime {
+		fn build_state(config: Vec<u8>) -> sp_genesis_builder::Result {
+			build_state::<RuntimeGenesisConfig>(config)
+		}
+
+		fn get_preset(id: &Option<sp_genesis_builder::PresetId>) -> Option<Vec<u8>> {
+			get_preset::<RuntimeGenesisConfig>(id, crate::presets::get_preset)
+		}
+
+		fn preset_names() -> Vec<sp_genesis_builder::PresetId> {
+			crate::presets::preset_names()
+		}
+	}
+
+	impl sp_consensus_pow::DifficultyApi<Block, u128> for Runtime {
+		fn difficulty() -> u128 {
+			Work::difficulty().0
+		}
+	}
+
+	impl labora_primitives::api::LaboraApi<Block> for Runtime {
+		fn mining_context(worker: AccountId) -> MiningContext {
+			MiningContext { difficulty: Work::difficulty(), assignments: Workers::assignments_of(&worker) }
+		}
+
+		fn seals(assignment: AssignmentId) -> Vec<Seal> {
+			Work::seals(assignment)
+		}
+
+		fn assignment(assignment: AssignmentId) -> Option<Assignment> {
+			<Workers as AssignmentLedger>::get(assignment)
+		}
+
+		fn task_count() -> u32 {
+			pallet_tasks::NextTask::<Runtime>::get().0
+		}
+
+		fn task_spec(task: TaskId) -> Option<TaskSpec> {
+			pallet_tasks::Specs::<Runtime>::get(task)
+		}
+
+		fn task_info(task: TaskId) -> Option<TaskInfo> {
+			pallet_tasks::Tasks::<Runtime>::get(task)
+		}
+
+		fn round_parameters(task: TaskId, round: u32) -> Option<Vec<Commitment>> {
+			pallet_tasks::RoundParameters::<Runtime>::get(task, round).map(|parameters| parameters.into_inner())
+		}
+
+		fn unit_result(task: TaskId, round: u32, unit: u16) -> Option<ResultRecord> {
+			pallet_tasks::Results::<Runtime>::get(task, (round, unit))
+		}
+
+		fn task_output(task: TaskId, unit: u16) -> Option<Vec<u8>> {
+			pallet_tasks::Outputs::<Runtime>::get(task, unit).map(|classes| classes.into_inner())
+		}
+
+		fn worker(account: AccountId) -> Option<Worker> {
+			pallet_workers::Workers::<Runtime>::get(account)
+		}
+
+		fn usefulness() -> Usefulness {
+			pallet_work::WorkTotals::<Runtime>::get()
+		}
+
+		fn last_seal() -> Option<LastSeal> {
+			pallet_work::Last::<Runtime>::get()
+		}
+	}
+}

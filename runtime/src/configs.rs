@@ -1,0 +1,151 @@
+//! How each pallet is set up.
+
+use frame_support::{
+	derive_impl,
+	dispatch::DispatchClass,
+	parameter_types,
+	traits::{ConstU32, ConstU64, ConstU8, VariantCountOf},
+	weights::{
+		constants::{RocksDbWeight, WEIGHT_REF_TIME_PER_MILLIS},
+		ConstantMultiplier, IdentityFee, Weight,
+	},
+};
+use frame_system::limits::{BlockLength, BlockWeights};
+use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
+use sp_runtime::{traits::One, Perbill, Permill};
+use sp_version::RuntimeVersion;
+
+use crate::{
+	constants::*, weights, AccountId, Balance, Balances, Block, BlockNumber, Hash, Nonce, OriginCaller, PalletInfo,
+	Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, System,
+	Tasks, Timestamp, Work, Workers, VERSION,
+};
+
+/// What signed extrinsics may use of a block.
+const NORMAL_RATIO: Perbill = Perbill::from_percent(75);
+/// Largest body: a proof at the largest `k` is 1 MiB and its siblings.
+const MAX_BLOCK_BYTES: u32 = 5 * 1024 * 1024;
+
+parameter_types! {
+	pub const BlockHashCount: BlockNumber = 2_400;
+	pub const Version: RuntimeVersion = VERSION;
+	/// Half a second of execution: half the interval of the fastest chain (development).
+	pub RuntimeBlockWeights: BlockWeights = BlockWeights::with_sensible_defaults(
+		Weight::from_parts(500u64.saturating_mul(WEIGHT_REF_TIME_PER_MILLIS), u64::MAX),
+		NORMAL_RATIO,
+	);
+	pub RuntimeBlockLength: BlockLength = BlockLength::builder()
+		.max_length(MAX_BLOCK_BYTES)
+		.modify_max_length_for_class(DispatchClass::Normal, |most| *most = NORMAL_RATIO * *most)
+		.build();
+	pub const ExistentialDeposit: Balance = EXISTENTIAL_DEPOSIT;
+	pub FeeMultiplier: Multiplier = Multiplier::one();
+	pub const ByteFee: Balance = BYTE_FEE;
+	pub const BlockReward: Balance = BLOCK_REWARD;
+	pub const IdleShare: Permill = Permill::from_percent(10);
+	pub const SlotBond: Balance = SLOT_BOND;
+	pub const MissedSlash: Permill = Permill::from_percent(10);
+	pub const MinPrice: Balance = MIN_PRICE;
+	pub const DeadlineRange: (BlockNumber, BlockNumber) = DEADLINE_RANGE;
+}
+
+#[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
+impl frame_system::Config for Runtime {
+	type Block = Block;
+	type BlockWeights = RuntimeBlockWeights;
+	type BlockLength = RuntimeBlockLength;
+	type AccountId = AccountId;
+	type Lookup = sp_runtime::traits::AccountIdLookup<AccountId, ()>;
+	type Nonce = Nonce;
+	type Hash = Hash;
+	type BlockHashCount = BlockHashCount;
+	type DbWeight = RocksDbWeight;
+	type Version = Version;
+	type AccountData = pallet_balances::AccountData<Balance>;
+	type MaxConsumers = ConstU32<16>;
+}
+
+impl pallet_timestamp::Config for Runtime {
+	type Moment = u64;
+	type OnTimestampSet = ();
+	// Blocks come when work is found; one millisecond keeps time ascending.
+	type MinimumPeriod = ConstU64<1>;
+	type WeightInfo = ();
+}
+
+impl pallet_balances::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type RuntimeFreezeReason = RuntimeFreezeReason;
+	type Balance = Balance;
+	type DustRemoval = ();
+	type ExistentialDeposit = ExistentialDeposit;
+	type AccountStore = System;
+	type ReserveIdentifier = [u8; 8];
+	type FreezeIdentifier = RuntimeFreezeReason;
+	type MaxLocks = ConstU32<50>;
+	type MaxReserves = ();
+	type MaxFreezes = VariantCountOf<RuntimeFreezeReason>;
+	type DoneSlashHandler = ();
+	type WeightInfo = pallet_balances::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_transaction_payment::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type OnChargeTransaction = FungibleAdapter<Balances, ()>;
+	type OperationalFeeMultiplier = ConstU8<5>;
+	type WeightToFee = IdentityFee<Balance>;
+	type LengthToFee = ConstantMultiplier<Balance, ByteFee>;
+	type FeeMultiplierUpdate = ConstFeeMultiplier<FeeMultiplier>;
+	type WeightInfo = pallet_transaction_payment::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_utility::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type RuntimeCall = RuntimeCall;
+	type PalletsOrigin = OriginCaller;
+	type WeightInfo = pallet_utility::weights::SubstrateWeight<Runtime>;
+}
+
+/// Only the development chain's genesis gives anyone the key.
+impl pallet_sudo::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type RuntimeCall = RuntimeCall;
+	type WeightInfo = pallet_sudo::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_work::Config for Runtime {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Time = Timestamp;
+	type Assignments = Workers;
+	type Units = Tasks;
+	type BlockReward = BlockReward;
+	type IdleShare = IdleShare;
+	type WeightInfo = weights::Work;
+}
+
+impl pallet_tasks::Config for Runtime {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Assignments = Workers;
+	type Rewards = Work;
+	type ResultWindow = ConstU32<RESULT_WINDOW>;
+	type MaxOpenTasks = ConstU32<256>;
+	type DeadlineRange = DeadlineRange;
+	type MinPrice = MinPrice;
+	type WeightInfo = weights::Tasks;
+}
+
+impl pallet_workers::Config for Runtime {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Tasks = Tasks;
+	type Rewards = Work;
+	type SlotBond = SlotBond;
+	type MissedSlash = MissedSlash;
+	type MissesToChill = ConstU8<3>;
+	type ChillBlocks = ConstU32<CHILL_BLOCKS>;
+	type MaxWorkers = ConstU32<1_024>;
+	type WeightInfo = weights::Workers;
+}

@@ -1,0 +1,88 @@
+//! What the calls of our pallets cost.
+//!
+//! Computing time was measured with the release Wasm blob (see `docs/benchmarks`) and rounded up; storage is counted.
+
+use frame_support::weights::{
+	constants::{RocksDbWeight as Db, WEIGHT_REF_TIME_PER_MICROS},
+	Weight,
+};
+use labora_primitives::limits::MAX_UNITS;
+use pallet_workers::MAX_CANDIDATES;
+
+const fn micros(micros: u64) -> Weight {
+	Weight::from_parts(micros.saturating_mul(WEIGHT_REF_TIME_PER_MICROS), 0)
+}
+
+fn db(reads: u64, writes: u64) -> Weight {
+	Db::get().reads_writes(reads, writes)
+}
+
+/// Of `pallet-work`.
+pub struct Work;
+/// Of `pallet-tasks`.
+pub struct Tasks;
+/// Of `pallet-workers`.
+pub struct Workers;
+
+impl pallet_work::WeightInfo for Work {
+	fn prove_useful(k: u32) -> Weight {
+		micros(500).saturating_add(micros(10).saturating_mul(u64::from(k))).saturating_add(db(12, 8))
+	}
+
+	fn prove_idle() -> Weight {
+		micros(10_000).saturating_add(db(6, 5))
+	}
+
+	fn block_hooks() -> Weight {
+		micros(20).saturating_add(db(5, 4))
+	}
+}
+
+impl pallet_tasks::WeightInfo for Tasks {
+	fn register() -> Weight {
+		micros(300).saturating_add(db(5, 7))
+	}
+
+	fn fund() -> Weight {
+		micros(150).saturating_add(db(4, 3))
+	}
+
+	fn cancel() -> Weight {
+		micros(150).saturating_add(db(4, 4))
+	}
+
+	fn submit_result(seals: u32, outputs: u32) -> Weight {
+		// An opening is a chunk and at most a dozen siblings; a step's classes are hashed as 64 KiB at most.
+		let openings = u64::from(seals).saturating_mul(2).saturating_add(u64::from(outputs));
+		micros(400)
+			.saturating_add(micros(50).saturating_mul(openings))
+			.saturating_add(micros(300).saturating_mul(u64::from(outputs)))
+			.saturating_add(db(12u64.saturating_add(u64::from(MAX_UNITS)), 12))
+	}
+
+	fn mature(results: u32) -> Weight {
+		micros(5)
+			.saturating_add(db(1, 1))
+			.saturating_add(micros(150).saturating_add(db(4, 4)).saturating_mul(u64::from(results)))
+	}
+}
+
+impl pallet_workers::WeightInfo for Workers {
+	fn register() -> Weight {
+		micros(150).saturating_add(db(4, 4))
+	}
+
+	fn leave() -> Weight {
+		micros(150).saturating_add(db(4, 4))
+	}
+
+	fn schedule(units: u32) -> Weight {
+		let candidates = MAX_CANDIDATES as u64;
+		let assigning = micros(100).saturating_add(micros(3).saturating_mul(candidates)).saturating_add(db(4, 6));
+		let expiring = micros(150).saturating_add(db(6, 6));
+		micros(50)
+			.saturating_add(db(3, 1))
+			.saturating_add(db(candidates, 0))
+			.saturating_add(assigning.saturating_add(expiring).saturating_mul(u64::from(units)))
+	}
+}
