@@ -1,6 +1,7 @@
 //! Text for people, JSON for programs.
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use labora_cli::{client::ClientError, tasks::TaskError};
 use serde_json::{json, Value};
 
 /// How to print.
@@ -36,7 +37,7 @@ impl Output {
 	/// Prints why the command failed.
 	pub fn error(&self, error: &anyhow::Error) {
 		if self.json {
-			println!("{}", json!({ "error": error.to_string() }));
+			println!("{}", json!({ "error": error.to_string(), "failure": failure(error) }));
 		} else {
 			eprintln!("error: {error}");
 		}
@@ -62,6 +63,15 @@ impl Output {
 		bar.set_message(what);
 		bar
 	}
+}
+
+/// The name of the failed call's error, `Pallet.Error`, if that is what happened.
+fn failure(error: &anyhow::Error) -> Option<String> {
+	let of_task = || match error.downcast_ref::<TaskError>() {
+		Some(TaskError::Client(error)) => Some(error),
+		_ => None,
+	};
+	error.downcast_ref::<ClientError>().or_else(of_task)?.failure()
 }
 
 /// A size for people.

@@ -42,7 +42,7 @@ impl Node {
 		let before = open().and_then(|file| file.metadata()).with_context(|| format!("{}", log.display()))?.len();
 		let child = Command::new(executable()?)
 			.args(["--base-path".as_ref(), base.as_os_str()])
-			.args(["--rpc-port", "0", "--port", "0", "--no-prometheus", "--no-telemetry"])
+			.args(["--rpc-port", "0", "--no-prometheus", "--no-telemetry"])
 			.args(["--listen-addr", "/ip4/127.0.0.1/tcp/0", "--no-mdns"])
 			.args(arguments)
 			.stdin(Stdio::null())

@@ -58,6 +58,8 @@ pub struct MiningParams {
 	/// Mine: compute the units assigned to this miner, idle work where there are none, and make blocks.
 	///
 	/// The miner is the account of the keystore's sr25519 key of type `labo`; with --dev and without such a key, `//Miner`.
+	/// A node that knows of other nodes (--bootnodes, --reserved-nodes, the chain specification) mines only while it is connected
+	/// to some; --force-authoring lets it mine alone.
 	#[arg(long)]
 	pub mine: bool,
 
@@ -106,6 +108,26 @@ pub struct MiningConfig {
 	pub memory_mib: u32,
 }
 
+/// What the node is asked to do beyond the SDK's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeOptions {
+	/// How to mine, if at all.
+	pub mining: Option<MiningConfig>,
+	/// Build on the best block that is here, also while no peer that the node was told of is connected (`--force-authoring`).
+	pub without_peers: bool,
+}
+
+impl Cli {
+	/// What the node is asked to do.
+	pub fn options(&self) -> NodeOptions {
+		NodeOptions {
+			mining: self.mining.config(self.run.shared_params.is_dev()),
+			// The SDK's configuration sets it with --dev, too. A development node that was told of peers waits for them all the same.
+			without_peers: self.run.force_authoring,
+		}
+	}
+}
+
 impl MiningParams {
 	/// How to mine, if at all. `dev` says whether the node runs with --dev.
 	pub fn config(&self, dev: bool) -> Option<MiningConfig> {
@@ -149,8 +171,7 @@ mod tests {
 	}
 
 	fn config(args: &[&str]) -> Option<MiningConfig> {
-		let cli = parse(args).unwrap();
-		cli.mining.config(cli.run.shared_params.is_dev())
+		parse(args).unwrap().options().mining
 	}
 
 	#[test]
@@ -172,6 +193,12 @@ mod tests {
 		assert_eq!(config.memory_mib, 2_048);
 		assert_eq!(super::dev_slots(NonZeroUsize::new(8).unwrap()), 16);
 		assert_eq!(super::dev_slots(NonZeroUsize::MAX), MAX_SLOTS);
+	}
+
+	#[test]
+	fn only_force_authoring_does_without_peers() {
+		assert!(!parse(&["--dev", "--mine"]).unwrap().options().without_peers);
+		assert!(parse(&["--mine", "--force-authoring"]).unwrap().options().without_peers);
 	}
 
 	#[test]

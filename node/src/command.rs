@@ -10,7 +10,7 @@ use sc_service::{Configuration, PartialComponents, TaskManager};
 
 use crate::{
 	chain_spec::{self, ChainSpec},
-	cli::{Cli, MiningConfig, Subcommand},
+	cli::{Cli, NodeOptions, Subcommand},
 	service::{self, ServiceError},
 };
 
@@ -58,19 +58,19 @@ pub fn run() -> sc_cli::Result<()> {
 }
 
 fn run_node(cli: &Cli) -> sc_cli::Result<()> {
-	let mining = cli.mining.config(cli.run.shared_params.is_dev());
+	let options = cli.options();
 	let runner = cli.create_runner(&cli.run)?;
-	let ended = runner.run_node_until_exit(|config| async move { start_node(config, mining) });
+	let ended = runner.run_node_until_exit(|config| async move { start_node(config, options) });
 	ended.map_err(|error| match error {
 		ServiceError::Sdk(error) => error.into(),
 		error => sc_cli::Error::Application(error.into()),
 	})
 }
 
-fn start_node(config: Configuration, mining: Option<MiningConfig>) -> Result<TaskManager, ServiceError> {
+fn start_node(config: Configuration, options: NodeOptions) -> Result<TaskManager, ServiceError> {
 	match config.network.network_backend {
-		NetworkBackendType::Litep2p => service::new_full::<sc_network::Litep2pNetworkBackend>(config, mining),
-		NetworkBackendType::Libp2p => service::new_full::<sc_network::NetworkWorker<Block, Hash>>(config, mining),
+		NetworkBackendType::Litep2p => service::new_full::<sc_network::Litep2pNetworkBackend>(config, options),
+		NetworkBackendType::Libp2p => service::new_full::<sc_network::NetworkWorker<Block, Hash>>(config, options),
 	}
 }
 

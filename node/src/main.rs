@@ -1,5 +1,13 @@
 //! The `labora-node` executable.
 
-fn main() -> sc_cli::Result<()> {
-	labora_node::command::run()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+	match labora_node::command::run() {
+		Ok(()) => ExitCode::SUCCESS,
+		Err(error) => {
+			eprintln!("Error: {error}");
+			ExitCode::FAILURE
+		}
+	}
 }

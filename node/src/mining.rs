@@ -31,7 +31,7 @@ pub struct Found {
 	pub proof: WorkProof,
 }
 
-/// The current job; `None` while there is nothing to mine on (the node is catching up with its peers).
+/// The current job; `None` while there is nothing to mine on (the node does not know its peers' best block yet).
 pub type Jobs = tokio::sync::watch::Receiver<Option<Arc<MiningJob>>>;
 /// Where winning tickets go.
 pub type FoundSender = tokio::sync::mpsc::UnboundedSender<Found>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jsonrpsee::{server::RegisterMethodError, RpcModule};
-use labora_runtime::{opaque::Block, AccountId, Balance, Nonce};
+use labora_runtime::opaque::Block;
 use pallet_transaction_payment_rpc::{TransactionPayment, TransactionPaymentApiServer};
 use substrate_frame_rpc_system::{System, SystemApiServer};
 

@@ -20,11 +20,12 @@ use sp_keystore::KeystorePtr;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-	cli::MiningConfig,
+	cli::{MiningConfig, NodeOptions},
 	consensus::{
 		algorithm::LaboraAlgorithm,
 		authoring::{Author, JobPublisher},
 		finality,
+		readiness::Readiness,
 		seal::{self, MinerKeyError},
 		LaboraBlockImport,
 	},
@@ -81,9 +82,7 @@ pub enum ServiceError {
 		error: std::io::Error,
 	},
 	/// A way to sync that would take blocks without executing them, so without verifying their work.
-	#[error(
-		"--sync {0:?} is not possible: the proof of a block's work is verified by executing the block. Use --sync full"
-	)]
+	#[error("only --sync full is possible: the proof of a block's work is verified by executing the block")]
 	SyncMode(SyncMode),
 }
 
@@ -124,10 +123,10 @@ pub fn new_partial(config: &Configuration) -> Result<Partial, sc_service::Error>
 	})
 }
 
-/// The node: full node, and miner if `mining` says how.
+/// The node: full node, and miner if the options say how.
 pub fn new_full<N: NetworkBackend<Block, labora_primitives::Hash>>(
 	config: Configuration,
-	mining: Option<MiningConfig>,
+	options: NodeOptions,
 ) -> Result<TaskManager, ServiceError> {
 	if config.network.sync_mode != SyncMode::Full {
 		return Err(ServiceError::SyncMode(config.network.sync_mode));
@@ -143,14 +142,17 @@ pub fn new_full<N: NetworkBackend<Block, labora_primitives::Hash>>(
 		other: (block_import, mut telemetry),
 	} = new_partial(&config)?;
 	let keystore = keystore_container.keystore();
-	let miner = mining.map(|mining| seal::miner_key(&*keystore, &mining.key).map(|key| (mining, key))).transpose()?;
+	let miner =
+		options.mining.map(|mining| seal::miner_key(&*keystore, &mining.key).map(|key| (mining, key))).transpose()?;
 	let store = open_tensor_store(&config)?;
 	let network = start_network::<N>(&config, &task_manager, client.clone(), transaction_pool.clone(), import_queue)?;
+
+	let readiness = Readiness::new(network.sync.clone(), knows_of_peers(&config) && !options.without_peers);
 
 	task_manager.spawn_essential_handle().spawn_blocking(
 		"finality",
 		None,
-		finality::run::<_, FullBackend, _>(client.clone(), network.sync.clone()),
+		finality::run::<_, FullBackend, _>(client.clone(), readiness.clone()),
 	);
 	let status = miner.map(|(mining, key)| {
 		Mining {
@@ -161,7 +163,7 @@ pub fn new_full<N: NetworkBackend<Block, labora_primitives::Hash>>(
 			keystore: keystore.clone(),
 			key,
 			store: store.clone(),
-			sync: network.sync.clone(),
+			readiness,
 			import: block_import,
 			telemetry: telemetry.as_ref(),
 		}
@@ -211,6 +213,12 @@ fn transaction_pool(config: &Configuration, task_manager: &TaskManager, client: 
 	.with_prometheus(config.prometheus_registry())
 	.build();
 	Arc::new(pool)
+}
+
+/// Whether the node was told of other nodes.
+fn knows_of_peers(config: &Configuration) -> bool {
+	let network = &config.network;
+	!network.boot_nodes.is_empty() || !network.default_peers_set.reserved_nodes.is_empty()
 }
 
 fn open_tensor_store(config: &Configuration) -> Result<Arc<TensorStore>, ServiceError> {
@@ -264,7 +272,7 @@ struct Mining<'a> {
 	keystore: KeystorePtr,
 	key: sr25519::Public,
 	store: Arc<TensorStore>,
-	sync: Arc<SyncingService<Block>>,
+	readiness: Readiness<Arc<SyncingService<Block>>>,
 	import: LaboraBlockImport,
 	telemetry: Option<&'a Telemetry>,
 }
@@ -279,7 +287,7 @@ impl Mining<'_> {
 		log::info!("⛏️  Mining as {account} with {} threads", mining.threads);
 
 		let essential = self.task_manager.spawn_essential_handle();
-		let publisher = JobPublisher::new(self.client.clone(), self.sync, account.clone(), job_sender);
+		let publisher = JobPublisher::new(self.client.clone(), self.readiness, account.clone(), job_sender);
 		essential.spawn_blocking("mining-jobs", MINING_TASKS, publisher.run());
 		let proposers = ProposerFactory::new(
 			self.task_manager.spawn_handle(),

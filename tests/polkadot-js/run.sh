@@ -15,7 +15,7 @@ cleanup() {
 	wait "$pid" 2>/dev/null || true
 	rm -rf "$data"
 }
-"$node_binary" --dev --mine --base-path "$data/chain" --rpc-port 0 --port 0 --no-prometheus --no-telemetry \
+"$node_binary" --dev --mine --base-path "$data/chain" --rpc-port 0 --no-prometheus --no-telemetry \
 	--listen-addr /ip4/127.0.0.1/tcp/0 --no-mdns >"$log" 2>&1 &
 pid=$!
 trap cleanup EXIT

@@ -156,7 +156,7 @@ fn in_wasm(chain: &mut sp_io::TestExternalities, proof: &UsefulProof) -> Result<
 		.build();
 	let fetcher = WrappedRuntimeCode(wasm.into());
 	let code =
-		RuntimeCode { code_fetcher: &fetcher, heap_pages: None, hash: sp_core::hashing::blake2_256(wasm).to_vec() };
+		RuntimeCode { code_fetcher: &fetcher, heap_pages: None, hash: sp_io::hashing::blake2_256(wasm).to_vec() };
 	let call = RuntimeCall::Work(pallet_work::Call::prove { proof: WorkProof::Useful(proof.clone()) });
 	let extrinsic = UncheckedExtrinsic::new_bare(call).encode();
 	let mut failed = None;

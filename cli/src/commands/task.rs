@@ -123,7 +123,7 @@ async fn register(context: &Context, register: &Register) -> Outcome {
 	let uploaded = tasks::upload(&client, &tensors, |done| bar.set_position(done)).await;
 	bar.finish_and_clear();
 	uploaded?;
-	context.output.note(&format!("{} tensors, {}, are with the node", tensors.len(), size(bytes)));
+	context.output.note(&format!("the node has the tensors ({}, {})", tensors.len(), size(bytes)));
 	let registered = tasks::register(&client, &signer, &draft.spec, draft.escrow).await?;
 	let task = registered.task;
 	let text = format!(
@@ -154,6 +154,14 @@ fn kind(job: &Job) -> &'static str {
 	}
 }
 
+/// Completed rounds; an inference task has one, which the chain does not count.
+fn rounds_done(summary: &Summary) -> u32 {
+	match summary.info.phase {
+		Phase::Completed => summary.spec.job.rounds(),
+		_ => summary.info.round.min(summary.spec.job.rounds()),
+	}
+}
+
 fn phase(phase: Phase) -> String {
 	format!("{phase:?}").to_lowercase()
 }
@@ -166,13 +174,14 @@ async fn list(context: &Context) -> Outcome {
 		return Ok(ExitCode::SUCCESS);
 	}
 	let mut rows = vec![["task", "kind", "phase", "round", "right", "price", "escrow"].map(String::from).to_vec()];
-	for Summary { task, spec, info } in &tasks {
+	for summary in &tasks {
+		let Summary { task, spec, info } = summary;
 		let accuracy = averages(&info.metrics).map_or_else(|| "-".into(), |(_, accuracy)| percent(accuracy));
 		rows.push(vec![
 			task.to_string(),
 			kind(&spec.job).into(),
 			phase(info.phase),
-			format!("{}/{}", info.round.min(spec.job.rounds()), spec.job.rounds()),
+			format!("{}/{}", rounds_done(summary), spec.job.rounds()),
 			accuracy,
 			money::format(spec.price, &token),
 			money::format(info.escrow, &token),
@@ -224,7 +233,7 @@ async fn show(context: &Context, task: TaskId) -> Outcome {
 		["kind".to_owned(), kind(&spec.job).to_owned()],
 		["phase".into(), phase(info.phase)],
 		["sponsor".into(), info.sponsor.to_string()],
-		["round".into(), format!("{} of {}", info.round.min(spec.job.rounds()), spec.job.rounds())],
+		["round".into(), format!("{} of {}", rounds_done(&summary), spec.job.rounds())],
 		[
 			"units".into(),
 			format!(
@@ -289,8 +298,9 @@ async fn replay(context: &Context, replay: &Replay) -> Outcome {
 	bar.finish_and_clear();
 	let (text, json, code) = match verdict? {
 		Verdict::Agrees { rounds, parameters } => {
+			let what = if parameters.is_empty() { "units" } else { "rounds" };
 			let mut text =
-				format!("task {task} agrees: {rounds} rounds or units computed again, every commitment is the chain's");
+				format!("task {task} agrees: {rounds} {what} computed again, every commitment is the chain's");
 			for commitment in &parameters {
 				text += &format!("\n  {commitment}");
 			}

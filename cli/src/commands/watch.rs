@@ -29,7 +29,7 @@ const INTERRUPTED: u8 = 130;
 pub async fn run(context: &Context, task: TaskId) -> Outcome {
 	let client = context.connect().await?;
 	let job = tasks::spec(&client, task).await?.job;
-	let template = "{msg}\n[{bar:40}] {pos}/{len} units, {elapsed}";
+	let template = "{wide_msg}\n[{bar:40}] {pos}/{len} units, {elapsed}";
 	let bar = context.output.styled(0, "", template);
 	let watch = follow(context, client, task, &job, &bar);
 	let ended = tokio::select! {

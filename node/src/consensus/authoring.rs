@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
 	algorithm::PowDifficulty,
+	readiness::Readiness,
 	seal::{self, SignError},
 	LaboraBlockImport, LOG_TARGET,
 };
@@ -64,7 +65,7 @@ pub enum AuthoringError {
 /// Keeps the job up to date.
 pub struct JobPublisher<C, O> {
 	client: Arc<C>,
-	sync: O,
+	readiness: Readiness<O>,
 	miner: AccountId,
 	jobs: watch::Sender<Option<Arc<MiningJob>>>,
 }
@@ -76,8 +77,13 @@ where
 	O: SyncOracle,
 {
 	/// A publisher of the miner's jobs.
-	pub fn new(client: Arc<C>, sync: O, miner: AccountId, jobs: watch::Sender<Option<Arc<MiningJob>>>) -> Self {
-		Self { client, sync, miner, jobs }
+	pub fn new(
+		client: Arc<C>,
+		readiness: Readiness<O>,
+		miner: AccountId,
+		jobs: watch::Sender<Option<Arc<MiningJob>>>,
+	) -> Self {
+		Self { client, readiness, miner, jobs }
 	}
 
 	/// Publishes a job for each new best block, until the client stops.
@@ -97,8 +103,7 @@ where
 	fn refresh(&self) {
 		let best = self.client.info().best_hash;
 		let current = self.jobs.borrow().as_ref().map(|job| job.parent);
-		// A node without peers is not syncing: it may be the first of its chain.
-		let wanted = (!self.sync.is_major_syncing()).then_some(best);
+		let wanted = self.readiness.is_ready().then_some(best);
 		if current == wanted {
 			return;
 		}

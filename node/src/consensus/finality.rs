@@ -13,7 +13,7 @@ use sc_client_api::{Backend, BlockchainEvents, Finalizer};
 use sp_blockchain::HeaderBackend;
 use sp_consensus::SyncOracle;
 
-use super::LOG_TARGET;
+use super::{readiness::Readiness, LOG_TARGET};
 
 /// Blocks between the best and the final block. Deep enough that honest miners do not build forks that long (5 minutes at the
 /// target block time), and well below both 128, where head subscriptions end, and 256, the states kept by default.
@@ -28,9 +28,9 @@ const RECHECK: Duration = Duration::from_secs(5);
 
 /// Finalizes by depth until the client stops.
 ///
-/// Not while the node catches up with its peers: until it has seen the chain with the most work, its best block may be on a
-/// short chain that somebody made for newcomers, and finalizing that one would keep the node there.
-pub async fn run<C, B, O>(client: Arc<C>, sync: O)
+/// Only while the node is ready: until it has seen the chain with the most work, its best block may be on a short chain that
+/// somebody made for newcomers, and finalizing that one would keep the node there.
+pub async fn run<C, B, O>(client: Arc<C>, readiness: Readiness<O>)
 where
 	C: HeaderBackend<Block> + BlockchainEvents<Block> + Finalizer<Block, B>,
 	B: Backend<Block>,
@@ -43,7 +43,7 @@ where
 			import = imports.next() => if import.is_none() { return },
 			_ = recheck.tick() => {},
 		}
-		while !sync.is_major_syncing() && step(&*client) {
+		while readiness.is_ready() && step(&*client) {
 			tokio::time::sleep(BREATH).await;
 		}
 	}

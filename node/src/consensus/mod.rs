@@ -3,11 +3,12 @@
 //! A block is `pre-digest (author) | inherents (timestamp, work proof) | transactions | seal (the author's signature)`. The
 //! runtime verifies the work proof while it executes the block, so nothing here does; [`algorithm`] and [`seal`] check the
 //! signature, `sc-consensus-pow` gives the fork choice by total difficulty. [`authoring`] makes blocks of winning tickets, and
-//! [`finality`] is the depth rule that stands in for a finality gadget.
+//! [`finality`] is the depth rule that stands in for a finality gadget; both wait for [`readiness`].
 
 pub mod algorithm;
 pub mod authoring;
 pub mod finality;
+pub mod readiness;
 pub mod seal;
 
 use std::{error::Error, sync::Arc};

@@ -61,7 +61,7 @@ pub fn new_chain() -> TestExternalities {
 /// Opens a block by `author`: everything up to the inherents.
 pub fn begin(author: &AccountId) {
 	let number = System::block_number() + 1;
-	let parent = Hash::from(sp_core::hashing::blake2_256(&number.to_le_bytes()));
+	let parent = Hash::from(sp_io::hashing::blake2_256(&number.to_le_bytes()));
 	let digest = Digest { logs: vec![DigestItem::PreRuntime(pallet_work::ENGINE_ID, author.encode())] };
 	System::reset_events();
 	System::initialize(&number, &parent, &digest);
@@ -224,7 +224,7 @@ pub fn run(spec: &TaskSpec, assignment: &Assignment, parameters: &[Tensor]) -> (
 		context: spec.context(assignment.unit.round, unit),
 		features: Arc::new(features),
 		features_commitment: spec.dataset.features,
-		labels: Some(Arc::new(labels)),
+		labels: spec.dataset.labels.map(|_| Arc::new(labels)),
 		labels_commitment: spec.dataset.labels,
 		parameters: parameters.iter().cloned().map(Arc::new).collect(),
 		batches: (0..spec.job.steps()).map(|step| spec.batch(assignment.unit.round, unit, step)).collect(),
