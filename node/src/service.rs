@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use labora_primitives::{AccountId, Hash};
 use labora_runtime::{opaque::Block, RuntimeApi};
 use sc_basic_authorship::ProposerFactory;
 use sc_network::{
@@ -124,7 +125,7 @@ pub fn new_partial(config: &Configuration) -> Result<Partial, sc_service::Error>
 }
 
 /// The node: full node, and miner if the options say how.
-pub fn new_full<N: NetworkBackend<Block, labora_primitives::Hash>>(
+pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	config: Configuration,
 	options: NodeOptions,
 ) -> Result<TaskManager, ServiceError> {
@@ -148,7 +149,6 @@ pub fn new_full<N: NetworkBackend<Block, labora_primitives::Hash>>(
 	let network = start_network::<N>(&config, &task_manager, client.clone(), transaction_pool.clone(), import_queue)?;
 
 	let readiness = Readiness::new(network.sync.clone(), knows_of_peers(&config) && !options.without_peers);
-
 	task_manager.spawn_essential_handle().spawn_blocking(
 		"finality",
 		None,
@@ -233,11 +233,11 @@ fn open_tensor_store(config: &Configuration) -> Result<Arc<TensorStore>, Service
 struct Network {
 	service: Arc<dyn NetworkService>,
 	system_rpc: sc_utils::mpsc::TracingUnboundedSender<sc_rpc::system::Request<Block>>,
-	transactions: sc_network_transactions::TransactionsHandlerController<labora_primitives::Hash>,
+	transactions: sc_network_transactions::TransactionsHandlerController<Hash>,
 	sync: Arc<SyncingService<Block>>,
 }
 
-fn start_network<N: NetworkBackend<Block, labora_primitives::Hash>>(
+fn start_network<N: NetworkBackend<Block, Hash>>(
 	config: &Configuration,
 	task_manager: &TaskManager,
 	client: Arc<FullClient>,
@@ -283,7 +283,7 @@ impl Mining<'_> {
 	fn start(self, mining: MiningConfig) -> Arc<WorkerStatus> {
 		let (job_sender, jobs) = watch::channel(None);
 		let (found, tickets) = mpsc::unbounded_channel();
-		let account = labora_primitives::AccountId::from(self.key);
+		let account = AccountId::from(self.key);
 		log::info!("⛏️  Mining as {account} with {} threads", mining.threads);
 
 		let essential = self.task_manager.spawn_essential_handle();

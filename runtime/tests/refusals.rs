@@ -95,7 +95,7 @@ fn a_proof_names_what_is_wrong_with_it() {
 		assert_noop!(prove(with(&|p| p.a.0[0] ^= 1)), WorkError::WrongOperand);
 		assert_noop!(prove(with(&|p| p.b.0[0] ^= 1)), WorkError::BadRightStrip);
 		assert_noop!(prove(with(&|p| p.strip_a.data.push(0))), WorkError::BadLeftStrip);
-		assert_noop!(prove(with(&|p| drop(p.strip_a.data.pop()))), WorkError::BadLeftStrip);
+		assert_noop!(prove(with(&|p| p.strip_a.data.truncate(1_024))), WorkError::BadLeftStrip);
 		assert_noop!(prove(with(&|p| p.strip_b.data.clear())), WorkError::BadRightStrip);
 		assert_noop!(prove(with(&|p| p.strip_a = p.strip_b.clone())), WorkError::BadLeftStrip);
 		assert_noop!(prove(with(&|p| p.strip_b.siblings.push([0; 32]))), WorkError::BadRightStrip);
@@ -183,14 +183,14 @@ fn a_result_names_what_is_wrong_with_it() {
 		};
 		assert_noop!(submit(&MINER, AssignmentId(99), result.clone()), TaskError::NoSuchAssignment);
 		assert_noop!(submit(&OTHER, id, result.clone()), TaskError::NotTheWorker);
-		assert_noop!(submit(&MINER, id, with(&|r| drop(r.parameters.pop()))), TaskError::WrongResultSize);
+		assert_noop!(submit(&MINER, id, with(&|r| r.parameters.truncate(0))), TaskError::WrongResultSize);
 		assert_noop!(submit(&MINER, id, with(&|r| r.metrics.rows += 1)), TaskError::WrongResultSize);
 		assert_noop!(submit(&MINER, id, with(&|r| r.metrics.loss = u64::MAX)), TaskError::WrongResultSize);
-		assert_noop!(submit(&MINER, id, with(&|r| drop(r.outputs.pop()))), TaskError::WrongResultSize);
+		assert_noop!(submit(&MINER, id, with(&|r| r.outputs.truncate(0))), TaskError::WrongResultSize);
 		assert_noop!(submit(&MINER, id, with(&|r| r.parameters[0].0[0] ^= 1)), TaskError::BadOutputOpening);
 		assert_noop!(submit(&MINER, id, with(&|r| r.trace_root.0[0] ^= 1)), TaskError::BadOutputOpening);
 		assert_noop!(submit(&MINER, id, with(&|r| r.outputs[0].data[5] ^= 1)), TaskError::BadOutputOpening);
-		assert_noop!(submit(&MINER, id, with(&|r| drop(r.seals.pop()))), TaskError::WrongSealCount);
+		assert_noop!(submit(&MINER, id, with(&|r| r.seals.truncate(0))), TaskError::WrongSealCount);
 		assert_noop!(submit(&MINER, id, with(&|r| r.seals[0].b = None)), TaskError::BadSealOpening);
 		assert_noop!(submit(&MINER, id, with(&|r| r.seals[0].a = r.seals[0].b.clone())), TaskError::BadSealOpening);
 		assert_ok!(submit(&MINER, id, result.clone()));
