@@ -7,8 +7,8 @@
 use std::path::PathBuf;
 
 use labora_graph::{
-	left_strip, right_strip, Activation, Graph, Op, OpIndex, Product, Program, Region, RoundingKey, Rounding, StepContext,
-	Trace, Value,
+	left_strip, right_strip, Activation, Graph, Op, OpIndex, Product, Program, Region, Rounding, RoundingKey,
+	StepContext, Trace, Value,
 };
 use labora_pouw::{
 	noise::{self, Side},
@@ -181,7 +181,7 @@ fn ops() {
 		Value::Parameter(i) => {
 			let shape = program.graph().parameters[usize::from(i)];
 			tensor(&format!("parameter {i}"), shape.rows, shape.cols, ElementType::I32)
-		},
+		}
 		Value::Op(_) => unreachable!("computed"),
 	};
 	let mut outputs: Vec<Tensor> = Vec::new();
