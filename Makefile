@@ -7,6 +7,8 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/labora/target
 LABORA_CACHE ?= $(HOME)/.cache/labora
 BIN := $(CARGO_TARGET_DIR)/release
+# The real digits: some tests train on them.
+export LABORA_MNIST := $(LABORA_CACHE)/mnist
 CARGO := source $(LABORA_CACHE)/env; cargo
 
 SEED ?= 1
@@ -26,14 +28,15 @@ help:
 setup:
 	@scripts/setup.sh
 
+# The whole workspace: a part of it would select other features of the dependencies, and compile most of them twice.
 build: setup
-	@$(CARGO) build --release --locked -p labora-node -p labora-cli -p labora-demo
+	@$(CARGO) build --release --locked --workspace --all-targets
 
 data: setup
-	@scripts/mnist.sh $(LABORA_CACHE)/mnist
+	@scripts/mnist.sh $(LABORA_MNIST)
 
 demo: build $(if $(DATASET),,data)
-	@$(BIN)/labora-demo --digits $(LABORA_CACHE)/mnist --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS)
+	@$(BIN)/labora-demo --digits $(LABORA_MNIST) --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS)
 
 test: build data
 	@$(CARGO) test --release --locked --workspace
@@ -44,8 +47,8 @@ lint: setup
 	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 bench: build data
-	@$(CARGO) bench --locked -p labora-engine
-	@$(CARGO) run --release --locked -p labora-tests --bin labora-measure
+	@$(CARGO) bench --locked --workspace --bench product
+	@$(BIN)/labora-measure
 
 spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node

@@ -241,7 +241,7 @@ impl Demo<'_> {
 	/// Saves the trained model, and gives the commitment of its parameters (of their list, if there are several).
 	async fn export(&self, task: TaskId) -> Result<String> {
 		let mut model = Model::fetch(&self.client, task, |_, _| ()).await?;
-		model.scale = Some(self.folder.manifest.scale.clone());
+		model.scale = Some(self.folder.manifest.scale);
 		model.save(&self.model_path())?;
 		Ok(labora_graph::Trace(model.commitments()).root().to_string())
 	}

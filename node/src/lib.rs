@@ -8,6 +8,9 @@
 //!
 //! [`cli`] and [`command`] are the command line, [`chain_spec`] the built-in chains, [`service`] puts everything together.
 
+// The SDK's error types are large, and every fallible function of the service returns one.
+#![allow(clippy::result_large_err)]
+
 pub mod chain_spec;
 pub mod cli;
 pub mod command;

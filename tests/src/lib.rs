@@ -11,6 +11,8 @@ use labora_cli::{
 };
 use labora_primitives::{Balance, TaskId};
 
+/// Seconds that a few blocks may take on a slow machine.
+pub const HEIGHT_TIMEOUT: u64 = 120;
 /// One LAB.
 pub const LAB: Balance = 1_000_000_000_000;
 

@@ -11,7 +11,7 @@ use labora_cli::client::Client;
 use labora_demo::node::{executable, Node};
 use labora_primitives::WorkProof;
 use labora_runtime::{opaque, Block, RuntimeCall, UncheckedExtrinsic};
-use labora_tests::{output, wait_for_height};
+use labora_tests::{output, wait_for_height, HEIGHT_TIMEOUT};
 use sp_core::{sr25519, Pair};
 use sp_runtime::{
 	generic::SignedBlock,
@@ -32,7 +32,7 @@ fn node(arguments: &[&str], base: &Path) -> Command {
 async fn honest_blocks(dir: &Path) -> Result<Vec<SignedBlock<Block>>> {
 	let base = dir.join("honest");
 	let running = Node::start(&base, &["--dev", "--mine", "--slots", "0"])?;
-	wait_for_height(&Client::connect(running.url()).await?, FORGED, 120).await?;
+	wait_for_height(&Client::connect(running.url()).await?, FORGED, HEIGHT_TIMEOUT).await?;
 	running.stop()?;
 	let file = dir.join("blocks");
 	let to = FORGED.to_string();

@@ -4,7 +4,7 @@ use anyhow::{ensure, Result};
 use labora_cli::{client::Client, evaluate, replay, signer, tasks, tasks::InferenceOptions, tasks::Terms};
 use labora_demo::node::Node;
 use labora_primitives::{Phase, TaskId};
-use labora_tests::{register, small_dataset, small_training, wait_for, wait_for_height, LAB};
+use labora_tests::{register, small_dataset, small_training, wait_for, wait_for_height, HEIGHT_TIMEOUT, LAB};
 
 const MINER: &[&str] = &["--dev", "--mine", "--slots", "4"];
 
@@ -13,7 +13,7 @@ async fn a_node_of_its_own_makes_blocks_by_idle_work() -> Result<()> {
 	let dir = tempfile::tempdir()?;
 	let node = Node::start(&dir.path().join("chain"), &["--dev", "--mine", "--slots", "0"])?;
 	let client = Client::connect(node.url()).await?;
-	wait_for_height(&client, 3, 120).await?;
+	wait_for_height(&client, 3, HEIGHT_TIMEOUT).await?;
 	let usefulness = client.usefulness(None).await?;
 	ensure!(usefulness.idle_blocks >= 3 && usefulness.useful_blocks == 0 && usefulness.ratio_ppm() == 0);
 	node.stop()

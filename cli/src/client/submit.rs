@@ -84,7 +84,10 @@ impl Client {
 						let height = block.at().await?.block_number();
 						let found = block.wait_for_success().await;
 						let found = found.map_err(|error| ClientError::of_events(&account, error))?;
-						let events = found.iter().map(|event| event.map(ChainEvent::of)).collect::<Result<_, _>>()?;
+						let mut events = Vec::new();
+						for event in found.iter() {
+							events.push(ChainEvent::of(event?));
+						}
 						return Ok(Included { block: block.block_hash(), height, events });
 					}
 					TransactionStatus::Error { message }

@@ -21,7 +21,9 @@ impl<O: SyncOracle> Readiness<O> {
 
 	/// Whether the best block can be built on.
 	pub fn is_ready(&self) -> bool {
-		!self.sync.is_major_syncing() && !(self.needs_peers && self.sync.is_offline())
+		let behind = self.sync.is_major_syncing();
+		let alone = self.needs_peers && self.sync.is_offline();
+		!behind && !alone
 	}
 }
 

