@@ -9,6 +9,7 @@ use anyhow::{ensure, Context, Result};
 use codec::{Decode, Encode};
 use labora_cli::client::Client;
 use labora_demo::node::{executable, Node};
+use labora_pouw::IdleProof;
 use labora_primitives::WorkProof;
 use labora_runtime::{opaque, Block, RuntimeCall, UncheckedExtrinsic};
 use labora_tests::{output, wait_for_height, HEIGHT_TIMEOUT};
@@ -73,13 +74,29 @@ fn reseal(block: &mut Block, author: &sr25519::Pair) {
 	block.header.digest.push(DigestItem::Seal(pallet_work::ENGINE_ID, seal.encode()));
 }
 
-fn proof_mut(block: &mut Block) -> &mut WorkProof {
-	let calls = block.extrinsics.iter_mut().map(|extrinsic| &mut extrinsic.function);
-	let mut proofs = calls.filter_map(|call| match call {
-		RuntimeCall::Work(pallet_work::Call::prove { proof }) => Some(proof),
+/// The block's proof.
+fn proof(block: &Block) -> WorkProof {
+	let mut calls = block.extrinsics.iter().map(|extrinsic| &extrinsic.function);
+	let proof = calls.find_map(|call| match call {
+		RuntimeCall::Work(pallet_work::Call::prove { proof }) => Some(proof.clone()),
 		_ => None,
 	});
-	proofs.next().expect("every block has one")
+	proof.expect("every block has one")
+}
+
+/// Puts these proofs into the block instead of its own. (An extrinsic keeps the bytes that it was decoded from, so it is replaced whole.)
+fn put_proofs(block: &mut Block, proofs: &[WorkProof]) {
+	block.extrinsics.retain(|extrinsic| !matches!(extrinsic.function, RuntimeCall::Work(_)));
+	let calls = proofs.iter().map(|proof| RuntimeCall::Work(pallet_work::Call::prove { proof: proof.clone() }));
+	block.extrinsics.extend(calls.map(UncheckedExtrinsic::new_bare));
+}
+
+/// Replaces an idle block's proof by a changed one.
+fn change(block: &mut Block, change: impl FnOnce(&mut IdleProof)) {
+	let WorkProof::Idle(mut idle) = proof(block) else { panic!("the miner has no slots: its blocks are idle") };
+	change(&mut idle);
+	put_proofs(block, &[WorkProof::Idle(idle)]);
+	reseal(block, &pair("//Miner"));
 }
 
 fn pair(secret: &str) -> sr25519::Pair {
@@ -90,26 +107,15 @@ fn pair(secret: &str) -> sr25519::Pair {
 type Forgery = (&'static str, fn(&mut Block));
 
 const FORGERIES: &[Forgery] = &[
-	("another nonce", |block| {
-		if let WorkProof::Idle(proof) = proof_mut(block) {
-			proof.nonce ^= 1;
-		}
-		reseal(block, &pair("//Miner"));
-	}),
-	("another tile", |block| {
-		if let WorkProof::Idle(proof) = proof_mut(block) {
-			proof.tile.row ^= 1;
-		}
-		reseal(block, &pair("//Miner"));
-	}),
+	("another nonce", |block| change(block, |proof| proof.nonce ^= 1)),
+	("another tile", |block| change(block, |proof| proof.tile.row ^= 1)),
 	("no proof", |block| {
-		block.extrinsics.retain(|extrinsic| !matches!(extrinsic.function, RuntimeCall::Work(_)));
+		put_proofs(block, &[]);
 		reseal(block, &pair("//Miner"));
 	}),
 	("two proofs", |block| {
-		let proof = proof_mut(block).clone();
-		let second = RuntimeCall::Work(pallet_work::Call::prove { proof });
-		block.extrinsics.push(UncheckedExtrinsic::new_bare(second));
+		let proof = proof(block);
+		put_proofs(block, &[proof.clone(), proof]);
 		reseal(block, &pair("//Miner"));
 	}),
 	("another's proof", |block| reseal(block, &pair("//Bob"))),
@@ -140,7 +146,13 @@ async fn forged_blocks_are_refused_and_honest_ones_still_taken() -> Result<()> {
 		ensure!(refused.is_err(), "{name}: the node took the block\n{refused:?}");
 		ensure!(height(&base).await? == FORGED - 1, "{name}: the honest parents stand");
 	}
-	write(&honest, &file)?;
+	// Taken apart and put together again without a change, the block is still good: the forgeries fail for what they change.
+	let mut blocks = honest.clone();
+	let last = blocks.last_mut().context("there are blocks")?;
+	let proof = proof(&last.block);
+	put_proofs(&mut last.block, &[proof]);
+	reseal(&mut last.block, &pair("//Miner"));
+	write(&blocks, &file)?;
 	import(&file, &base)?;
 	ensure!(height(&base).await? == FORGED);
 	Ok(())
