@@ -34,8 +34,11 @@ const LAB: Balance = 1_000_000_000_000;
 const DEADLINE: u32 = 1_200;
 /// Digits of the demonstration's dataset to train on; the rest is for the test.
 const TRAINING_DIGITS: usize = 8_192;
-/// Slots of the worker: all units of both tasks at once, so that there is work while a round changes hands.
-const SLOTS: &str = "10";
+/// Rounds of the wider models: more than there is time for. They are cancelled when the first is done; were they to end before, the machine
+/// would fall back to idle work, each block of which costs eight useful ones.
+const COMPANION_ROUNDS: u32 = 1_000;
+/// Slots of the worker: all units of the three tasks at once, so that there is work while a round changes hands.
+const SLOTS: &str = "12";
 
 /// What to do.
 pub struct Options {
@@ -111,13 +114,19 @@ fn rate_drops(rounds: u32) -> Vec<u32> {
 
 impl Demo<'_> {
 	async fn all(&self, started: Instant) -> Result<()> {
-		let model = self.register_training(vec![512, 512], 128, 4 * LAB).await?;
-		println!("task {}    trains the model: {}", model.0, self.layers(&[512, 512]));
-		// Rounds change hands through blocks. While one task waits for a block, the worker has the other's units.
-		let companion = self.register_training(vec![1024, 1024], 128, 2 * LAB).await?;
+		let Options { rounds, seed, .. } = *self.options;
+		let model = self.register_training(vec![512, 512], 128, rounds, seed, 4 * LAB).await?;
+		println!("task {model}    trains the model: {}", self.layers(&[512, 512]));
+		// Rounds change hands through blocks. While one task waits for a block, the worker has another's units.
+		let mut companions = Vec::new();
+		for seed in [seed, seed.wrapping_add(1)] {
+			let wide = vec![1024, 1024];
+			companions.push(self.register_training(wide, 256, COMPANION_ROUNDS, seed, 2 * LAB).await?);
+		}
 		println!(
-			"task {}    trains a wider one beside it, while the first needs it: {}",
-			companion.0,
+			"tasks {}, {} train wider ones beside it meanwhile: {}",
+			companions[0],
+			companions[1],
 			self.layers(&[1024, 1024])
 		);
 
@@ -126,7 +135,7 @@ impl Demo<'_> {
 		let accuracy_so_far = self.follow(model, true).await?;
 		let classified = self.classify(model).await?;
 		let (seconds, after) = (began.elapsed().as_secs_f64(), self.client.usefulness(None).await?);
-		if !Progress::of(&self.client, companion).await?.ended() {
+		for companion in companions {
 			tasks::cancel(&self.client, &signer::load(SPONSOR)?, companion).await?;
 		}
 
@@ -155,16 +164,23 @@ impl Demo<'_> {
 		all.map(|width| width.to_string()).collect::<Vec<_>>().join("-")
 	}
 
-	async fn register_training(&self, layers: Vec<u32>, steps: u32, price: Balance) -> Result<TaskId> {
+	async fn register_training(
+		&self,
+		layers: Vec<u32>,
+		steps: u32,
+		rounds: u32,
+		seed: u64,
+		price: Balance,
+	) -> Result<TaskId> {
 		let options = TrainingOptions {
 			layers,
 			recipe: None,
 			batch: 256,
 			units: 4,
 			steps,
-			rounds: self.options.rounds,
-			rate_drops: rate_drops(self.options.rounds),
-			seed: self.options.seed,
+			rounds,
+			rate_drops: rate_drops(rounds),
+			seed,
 			terms: Terms { price, deadline: DEADLINE, escrow: None },
 		};
 		let draft = tasks::training_spec(&self.folder, &options)?;
