@@ -104,14 +104,6 @@ fn import(options: &Options) -> Result<Folder> {
 	Ok(folder)
 }
 
-/// The rounds before which the learning rates drop: after 60 % and 85 % of them.
-fn rate_drops(rounds: u32) -> Vec<u32> {
-	let after = |percent: u32| (rounds * percent + 50) / 100;
-	let mut drops: Vec<_> = [after(60), after(85)].into_iter().filter(|drop| (1..rounds).contains(drop)).collect();
-	drops.dedup();
-	drops
-}
-
 impl Demo<'_> {
 	async fn all(&self, started: Instant) -> Result<()> {
 		let Options { rounds, seed, .. } = *self.options;
@@ -179,7 +171,7 @@ impl Demo<'_> {
 			units: 4,
 			steps,
 			rounds,
-			rate_drops: rate_drops(rounds),
+			rate_drops: tasks::default_rate_drops(rounds),
 			seed,
 			terms: Terms { price, deadline: DEADLINE, escrow: None },
 		};
@@ -356,17 +348,4 @@ pub fn own_input(features: &Path, labels: Option<&Path>) -> Result<(Input, Forma
 		}
 	};
 	Ok((input, format))
-}
-
-#[cfg(test)]
-mod tests {
-	use super::*;
-
-	#[test]
-	fn rates_drop_late_and_only_inside_the_training() {
-		assert_eq!(rate_drops(6), [4, 5]);
-		assert_eq!(rate_drops(30), [18, 26]);
-		assert_eq!(rate_drops(2), [1]);
-		assert!(rate_drops(1).is_empty());
-	}
 }

@@ -180,6 +180,7 @@ mod tests {
 	fn rates_drop_late_in_the_task() {
 		assert_eq!(default_rate_drops(6), [4, 5]);
 		assert_eq!(default_rate_drops(20), [12, 17]);
+		assert_eq!(default_rate_drops(30), [18, 26]);
 		assert!(default_rate_drops(1).is_empty());
 		assert_eq!(default_rate_drops(2), [1]);
 	}
