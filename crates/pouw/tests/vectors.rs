@@ -17,7 +17,7 @@ use labora_pouw::{
 	ticket::{fold_tile, idle_target, target, TicketHasher},
 	Difficulty, IdleSeed, Seed, TileIndex, UsefulSeed,
 };
-use labora_tensor::{BlockIndex, ChunkSet, Commitment, ElementType, Opening, Shape, Tensor};
+use labora_tensor::{BlockIndex, ChunkSet, Commitment, ElementType, NodeSet, Opening, Shape, Tensor};
 use serde_json::{json, Value as Json};
 
 fn stream(name: &str, bytes: usize) -> Vec<u8> {
@@ -77,9 +77,20 @@ fn openings() {
 			let siblings: Vec<_> = opening.siblings.iter().map(hex::encode).collect();
 			json!({ "region": region, "data_blake3": digest(&opening.data), "siblings": siblings })
 		});
+		let total = shape.chunks(element);
+		let node_sets = [(1, total - 1, 1), (4, 1, 2), (8, 0, total.div_ceil(8))];
+		let node_openings = node_sets.into_iter().filter_map(|(granule, first, count)| {
+			let set = NodeSet::new(total, granule, first, count)?;
+			let opening = Opening::of_nodes(tensor.bytes(), &set).expect("of this tensor");
+			assert!(opening.verify_nodes(&tensor.commitment(), &set).is_ok());
+			let values: Vec<_> = opening.data.chunks(32).map(hex::encode).collect();
+			let siblings: Vec<_> = opening.siblings.iter().map(hex::encode).collect();
+			Some(json!({ "granule": granule, "first": first, "values": values, "siblings": siblings }))
+		});
 		json!({
 			"stream": name, "rows": rows, "columns": cols, "element": format!("{element:?}"),
 			"commitment": tensor.commitment().to_string(), "openings": openings,
+			"nodes": node_openings.collect::<Vec<_>>(),
 		})
 	});
 	let commitments: Vec<_> = (0..70u8).map(|i| Commitment([i; 32])).collect();

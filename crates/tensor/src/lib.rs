@@ -5,7 +5,8 @@
 //! an `i32` block (little endian) is four. So the commitment of a tensor *is* the plain BLAKE3 hash of its bytes, and
 //! a row strip, a column strip or a single block is a set of chunks, opened by their bytes and the
 //! chaining values of the subtrees beside them (the tree of the BLAKE3 paper, section 2.1; verified
-//! streaming as in bao).
+//! streaming as in bao). Nodes of the tree open the same way, so that two parties find the first chunk in which their
+//! tensors differ without showing either whole.
 //!
 //! What it is not: it knows no operations (that is `labora-graph`) and stores nothing.
 //! Everything here is `no_std`, integer only, and never panics on foreign bytes.
@@ -16,11 +17,13 @@
 extern crate alloc;
 
 mod commitment;
+mod nodes;
 mod opening;
 mod shape;
 mod tensor;
 
 pub use commitment::Commitment;
+pub use nodes::{NodeSet, MAX_NODES};
 pub use opening::{ChunkSet, Opening, OpeningError};
 pub use shape::{BlockIndex, ElementType, Shape, ShapeError};
 pub use tensor::{I32Tensor, I8Tensor, Tensor, TensorError};

@@ -3,13 +3,13 @@ use blake3::hazmat::{merge_subtrees_non_root, merge_subtrees_root, HasherExt, Mo
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use scale_info::TypeInfo;
 
-use crate::{BlockIndex, Commitment, ElementType, Shape, CHUNK_BYTES};
+use crate::{nodes::NodeSet, BlockIndex, Commitment, ElementType, Shape, CHUNK_BYTES};
 
 /// A chaining value of the BLAKE3 tree.
-type ChainingValue = [u8; 32];
+pub(crate) type ChainingValue = [u8; 32];
 
 /// Which chunks of a tensor: `count` runs of `run` chunks, `stride` chunks from start to start, in a tensor
-/// of `total` chunks. Strips and blocks of a tensor are the only way to make one, so it always fits its tensor.
+/// of `total` chunks. Strips and blocks of a tensor, or all of it, are the only way to make one, so it always fits its tensor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChunkSet {
 	total: u64,
@@ -30,17 +30,48 @@ pub enum OpeningError {
 	Mismatch,
 }
 
-/// Bytes of some chunks of a tensor, in order, and the chaining values of the largest subtrees without any of
-/// them, in order (a pre-order walk of the tree meets them so).
+/// Bytes of some chunks of a tensor (or chaining values of some nodes of its tree), in order, and the chaining values of
+/// the largest subtrees without any of them, in order (a pre-order walk of the tree meets them so).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct Opening {
-	/// The opened chunks.
+	/// The opened chunks, or the opened nodes' chaining values.
 	pub data: Vec<u8>,
 	/// The chaining values beside them.
 	pub siblings: Vec<ChainingValue>,
 }
 
+/// What is opened of a tensor's tree.
+pub(crate) trait Opened {
+	/// Chunks of the tensor.
+	fn total(&self) -> u64;
+
+	/// Bytes of the opening's data.
+	fn data_bytes(&self) -> u64;
+
+	/// How much of the subtree of `len` chunks from `start` is opened.
+	fn overlap(&self, start: u64, len: u64) -> Overlap;
+
+	/// The data of a wholly opened subtree, added to what was opened before it.
+	fn put(subtree: &[u8], start: u64, data: &mut Vec<u8>);
+
+	/// The chaining value of a wholly opened subtree (not the root), taken off the data. `None` if that is too short.
+	fn take(data: &mut &[u8], start: u64, len: u64) -> Option<ChainingValue>;
+}
+
+/// How much of a subtree is opened.
+pub(crate) enum Overlap {
+	None,
+	Part,
+	Whole,
+}
+
 impl ChunkSet {
+	/// Every chunk of a tensor: its opening is the tensor itself, without siblings. `None` for a shape without elements.
+	pub fn all(shape: Shape, element: ElementType) -> Option<Self> {
+		let total = shape.chunks(element);
+		(total > 0).then_some(Self { total, first: 0, run: total, stride: total, count: 1 })
+	}
+
 	/// The blocks of the block row `row`, all columns.
 	pub fn row_strip(shape: Shape, element: ElementType, row: u32) -> Option<Self> {
 		if row >= shape.block_rows() {
@@ -48,13 +79,7 @@ impl ChunkSet {
 		}
 		let per_block = element.chunks_per_block();
 		let run = u64::from(shape.block_cols()).checked_mul(per_block)?;
-		Some(Self {
-			total: shape.blocks().checked_mul(per_block)?,
-			first: u64::from(row).checked_mul(run)?,
-			run,
-			stride: run,
-			count: 1,
-		})
+		Some(Self { total: shape.chunks(element), first: u64::from(row).checked_mul(run)?, run, stride: run, count: 1 })
 	}
 
 	/// The blocks of the block column `col`, in the block rows `from..from + rows`.
@@ -65,13 +90,7 @@ impl ChunkSet {
 		let per_block = element.chunks_per_block();
 		let stride = u64::from(shape.block_cols()).checked_mul(per_block)?;
 		let first = u64::from(from).checked_mul(stride)?.checked_add(u64::from(col).checked_mul(per_block)?)?;
-		Some(Self {
-			total: shape.blocks().checked_mul(per_block)?,
-			first,
-			run: per_block,
-			stride,
-			count: u64::from(rows),
-		})
+		Some(Self { total: shape.chunks(element), first, run: per_block, stride, count: u64::from(rows) })
 	}
 
 	/// One block.
@@ -94,14 +113,6 @@ impl ChunkSet {
 		self.total
 	}
 
-	/// The runs of the set, as ranges of chunks.
-	fn runs(&self) -> impl Iterator<Item = core::ops::Range<u64>> + '_ {
-		(0..self.count).map(move |i| {
-			let start = self.first.saturating_add(self.stride.saturating_mul(i));
-			start..start.saturating_add(self.run)
-		})
-	}
-
 	/// The first chunk of the set at `chunk` or after it.
 	fn next(&self, chunk: u64) -> Option<u64> {
 		let Some(past) = chunk.checked_sub(self.first) else { return Some(self.first) };
@@ -110,8 +121,17 @@ impl ChunkSet {
 		(index < self.count)
 			.then(|| self.first.saturating_add(self.stride.saturating_mul(index)).saturating_add(offset))
 	}
+}
 
-	/// How much of the set lies in `start..start + len`.
+impl Opened for ChunkSet {
+	fn total(&self) -> u64 {
+		self.total
+	}
+
+	fn data_bytes(&self) -> u64 {
+		self.bytes()
+	}
+
 	fn overlap(&self, start: u64, len: u64) -> Overlap {
 		let end = start.saturating_add(len);
 		match self.next(start) {
@@ -129,13 +149,17 @@ impl ChunkSet {
 			_ => Overlap::None,
 		}
 	}
-}
 
-/// How much of a subtree is opened.
-enum Overlap {
-	None,
-	Part,
-	Whole,
+	fn put(subtree: &[u8], _: u64, data: &mut Vec<u8>) {
+		data.extend_from_slice(subtree);
+	}
+
+	fn take(data: &mut &[u8], start: u64, len: u64) -> Option<ChainingValue> {
+		let bytes = usize::try_from(len).ok()?.checked_mul(CHUNK_BYTES)?;
+		let (subtree, rest) = data.split_at_checked(bytes)?;
+		*data = rest;
+		Some(subtree_value(subtree, start))
+	}
 }
 
 /// Chunks of the left subtree of a tree of `chunks` (at least 2) chunks: the largest power of two below.
@@ -147,32 +171,66 @@ fn left_len(chunks: u64) -> u64 {
 impl Opening {
 	/// Opens chunks of a tensor's bytes. `None` if the set does not belong to a tensor of that size.
 	pub fn of(bytes: &[u8], chunks: &ChunkSet) -> Option<Self> {
-		if bytes.len() as u64 != chunks.total.checked_mul(CHUNK_BYTES as u64)? {
-			return None;
-		}
-		let mut data = Vec::with_capacity(chunks.bytes() as usize);
-		for run in chunks.runs() {
-			data.extend_from_slice(bytes.get(run.start as usize * CHUNK_BYTES..run.end as usize * CHUNK_BYTES)?);
-		}
-		let mut siblings = Vec::new();
-		collect_siblings(bytes, chunks, 0, chunks.total, true, &mut siblings)?;
-		Some(Self { data, siblings })
+		Self::of_set(bytes, chunks)
 	}
 
 	/// Verifies that the opened bytes are those chunks of the tensor with that commitment, and gives them.
 	///
 	/// Time is bounded by the size of the set: `O(chunks * log2(total))` compressions.
 	pub fn verify(&self, commitment: &Commitment, chunks: &ChunkSet) -> Result<&[u8], OpeningError> {
-		if self.data.len() as u64 != chunks.bytes() {
+		self.verify_set(commitment, chunks)
+	}
+
+	/// Opens nodes of the tree of a tensor's bytes: the data is their chaining values, 32 bytes each. `None` if the set
+	/// does not belong to a tensor of that size.
+	pub fn of_nodes(bytes: &[u8], nodes: &NodeSet) -> Option<Self> {
+		Self::of_set(bytes, nodes)
+	}
+
+	/// Verifies that the opened chaining values are those of the nodes of the tree with that commitment, and gives them
+	/// in order, 32 bytes each.
+	///
+	/// That shows what the commitment says of the nodes, not that anyone has the bytes below them.
+	/// Time is bounded by the size of the set: `O(nodes + log2(total))` compressions.
+	pub fn verify_nodes(&self, commitment: &Commitment, nodes: &NodeSet) -> Result<&[u8], OpeningError> {
+		self.verify_set(commitment, nodes)
+	}
+
+	fn of_set<S: Opened>(bytes: &[u8], set: &S) -> Option<Self> {
+		if bytes.len() as u64 != set.total().checked_mul(CHUNK_BYTES as u64)? {
+			return None;
+		}
+		let mut opening = Self { data: Vec::with_capacity(set.data_bytes() as usize), siblings: Vec::new() };
+		opening.collect(bytes, set, 0, set.total())?;
+		Some(opening)
+	}
+
+	/// Opens what is to be opened of the subtree of `len` chunks from `start`.
+	fn collect<S: Opened>(&mut self, bytes: &[u8], set: &S, start: u64, len: u64) -> Option<()> {
+		let subtree = || bytes.get(start as usize * CHUNK_BYTES..start.checked_add(len)? as usize * CHUNK_BYTES);
+		match set.overlap(start, len) {
+			Overlap::None => self.siblings.push(subtree_value(subtree()?, start)),
+			Overlap::Part if len > 1 => {
+				let left = left_len(len);
+				self.collect(bytes, set, start, left)?;
+				self.collect(bytes, set, start.checked_add(left)?, len.checked_sub(left)?)?;
+			}
+			_ => S::put(subtree()?, start, &mut self.data),
+		}
+		Some(())
+	}
+
+	fn verify_set<S: Opened>(&self, commitment: &Commitment, set: &S) -> Result<&[u8], OpeningError> {
+		if self.data.len() as u64 != set.data_bytes() {
 			return Err(OpeningError::DataLength);
 		}
-		let mut walk = Walk { data: &self.data, siblings: self.siblings.iter(), chunks };
-		let root = if chunks.total == 1 {
+		let mut walk = Walk { data: &self.data, siblings: self.siblings.iter(), set };
+		let root = if set.total() == 1 {
 			Commitment::of(&self.data)
 		} else {
-			let left = left_len(chunks.total);
+			let left = left_len(set.total());
 			let left_value = walk.subtree(0, left)?;
-			let right_value = walk.subtree(left, chunks.total.saturating_sub(left))?;
+			let right_value = walk.subtree(left, set.total().saturating_sub(left))?;
 			Commitment(*merge_subtrees_root(&left_value, &right_value, Mode::Hash).as_bytes())
 		};
 		if walk.siblings.next().is_some() {
@@ -186,47 +244,23 @@ impl Opening {
 }
 
 /// The chaining value of a whole subtree that is not the root.
-fn subtree_value(bytes: &[u8], start: u64) -> ChainingValue {
+pub(crate) fn subtree_value(bytes: &[u8], start: u64) -> ChainingValue {
 	let mut hasher = blake3::Hasher::new();
 	hasher.set_input_offset(start.saturating_mul(CHUNK_BYTES as u64));
 	hasher.update(bytes);
 	hasher.finalize_non_root()
 }
 
-fn collect_siblings(
-	bytes: &[u8],
-	chunks: &ChunkSet,
-	start: u64,
-	len: u64,
-	root: bool,
-	siblings: &mut Vec<ChainingValue>,
-) -> Option<()> {
-	match chunks.overlap(start, len) {
-		Overlap::Whole => Some(()),
-		Overlap::None if !root => {
-			let range = start as usize * CHUNK_BYTES..(start.checked_add(len)?) as usize * CHUNK_BYTES;
-			siblings.push(subtree_value(bytes.get(range)?, start));
-			Some(())
-		}
-		_ if len > 1 => {
-			let left = left_len(len);
-			collect_siblings(bytes, chunks, start, left, false, siblings)?;
-			collect_siblings(bytes, chunks, start.checked_add(left)?, len.checked_sub(left)?, false, siblings)
-		}
-		_ => Some(()),
-	}
-}
-
-struct Walk<'a> {
+struct Walk<'a, S> {
 	data: &'a [u8],
 	siblings: core::slice::Iter<'a, ChainingValue>,
-	chunks: &'a ChunkSet,
+	set: &'a S,
 }
 
-impl Walk<'_> {
+impl<S: Opened> Walk<'_, S> {
 	/// Chaining value of the subtree of `len` chunks from `start` (depth at most 64, as `len` halves).
 	fn subtree(&mut self, start: u64, len: u64) -> Result<ChainingValue, OpeningError> {
-		match self.chunks.overlap(start, len) {
+		match self.set.overlap(start, len) {
 			Overlap::None => self.siblings.next().copied().ok_or(OpeningError::SiblingCount),
 			Overlap::Part if len > 1 => {
 				let left = left_len(len);
@@ -234,15 +268,7 @@ impl Walk<'_> {
 				let right_value = self.subtree(start.saturating_add(left), len.saturating_sub(left))?;
 				Ok(merge_subtrees_non_root(&left_value, &right_value, Mode::Hash))
 			}
-			_ => {
-				let bytes = usize::try_from(len)
-					.ok()
-					.and_then(|len| len.checked_mul(CHUNK_BYTES))
-					.ok_or(OpeningError::DataLength)?;
-				let (subtree, rest) = self.data.split_at_checked(bytes).ok_or(OpeningError::DataLength)?;
-				self.data = rest;
-				Ok(subtree_value(subtree, start))
-			}
+			_ => S::take(&mut self.data, start, len).ok_or(OpeningError::DataLength),
 		}
 	}
 }
@@ -260,7 +286,7 @@ mod tests {
 	}
 
 	fn any_set() -> impl Strategy<Value = (Shape, ElementType, ChunkSet)> {
-		(1u32..9, 1u32..9, any::<bool>(), 0u32..4, any::<u32>(), any::<u32>(), any::<u32>()).prop_map(
+		(1u32..9, 1u32..9, any::<bool>(), 0u32..5, any::<u32>(), any::<u32>(), any::<u32>()).prop_map(
 			|(rows, cols, wide, kind, a, b, c)| {
 				let shape = Shape::new(rows * 32 - 5, cols * 32 - 31).unwrap();
 				let element = if wide { ElementType::I32 } else { ElementType::I8 };
@@ -269,7 +295,8 @@ mod tests {
 					0 => ChunkSet::row_strip(shape, element, row),
 					1 => ChunkSet::column_strip(shape, element, col, 0, rows),
 					2 => ChunkSet::column_strip(shape, element, col, row, 1 + c % (rows - row)),
-					_ => ChunkSet::block(shape, element, BlockIndex { row, col }),
+					3 => ChunkSet::block(shape, element, BlockIndex { row, col }),
+					_ => ChunkSet::all(shape, element),
 				};
 				(shape, element, set.unwrap())
 			},
@@ -321,6 +348,20 @@ mod tests {
 		let opening = Opening::of(&one, &set).unwrap();
 		assert_eq!(opening.verify(&Commitment::of(&other), &set), Err(OpeningError::Mismatch));
 		assert!(opening.verify(&Commitment::of(&one), &elsewhere).is_err());
+	}
+
+	#[test]
+	fn all_of_a_tensor_opens_to_its_bytes() {
+		for (rows, cols, element) in [(1, 1, ElementType::I8), (32, 32, ElementType::I32), (150, 70, ElementType::I8)] {
+			let shape = Shape::new(rows, cols).unwrap();
+			let tensor = bytes(shape.bytes(element) as usize, 3);
+			let set = ChunkSet::all(shape, element).unwrap();
+			assert_eq!((set.total(), set.bytes()), (shape.chunks(element), shape.bytes(element)));
+			let opening = Opening::of(&tensor, &set).unwrap();
+			assert_eq!((&opening.data, opening.siblings.len()), (&tensor, 0));
+			assert_eq!(opening.verify(&Commitment::of(&tensor), &set), Ok(&tensor[..]));
+		}
+		assert_eq!(ChunkSet::all(Shape { rows: 0, cols: 5 }, ElementType::I8), None);
 	}
 
 	#[test]

@@ -98,6 +98,11 @@ impl Shape {
 		(self.block_rows() as u64).saturating_mul(self.block_cols() as u64)
 	}
 
+	/// Chunks of the stored tensor. At most `2^56`, whatever the shape.
+	pub const fn chunks(&self, element: ElementType) -> u64 {
+		self.blocks().saturating_mul(element.chunks_per_block())
+	}
+
 	/// Bytes of the stored tensor.
 	pub const fn bytes(&self, element: ElementType) -> u64 {
 		self.blocks().saturating_mul(element.block_bytes() as u64)
