@@ -111,7 +111,7 @@ pub type Parameters = Vec<Shape>;
 /// The program of one step.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, DecodeWithMemTracking, TypeInfo)]
 pub struct Graph {
-	/// Rows of a step, a multiple of 32.
+	/// Rows of a step, a multiple of 32; at most 65,536, with a metrics op at most 16,384.
 	pub batch: u32,
 	/// Columns of the dataset's features.
 	pub features: u32,
@@ -155,7 +155,7 @@ impl MaxEncodedLen for Graph {
 pub enum GraphError {
 	/// Not the encoding of a graph: an unknown op, a list too long, bytes missing or left over.
 	Malformed,
-	/// The batch is zero, not a multiple of 32, or above 65,536.
+	/// The batch is zero, not a multiple of 32, or above 65,536 (above 16,384 with a metrics op).
 	BadBatch,
 	/// A dimension is zero or above the limits.
 	BadShape,

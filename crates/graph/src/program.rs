@@ -3,7 +3,7 @@ use labora_tensor::{BlockIndex, ChunkSet, ElementType, Shape, BLOCK};
 
 use crate::{
 	graph::{MAX_OPS, MAX_PARAMETERS},
-	Graph, GraphError, Op, Value,
+	Graph, GraphError, Op, OpIndex, Value,
 };
 
 /// Smallest inner dimension of a product that yields tickets.
@@ -12,6 +12,8 @@ pub const MIN_ELIGIBLE_K: u32 = 256;
 pub const MAX_K: u32 = 16_384;
 /// Largest batch: a row fits 16 bits of a rounding position.
 const MAX_BATCH: u32 = 65_536;
+/// Largest batch of a graph with a metrics op: in a dispute its output, 128 bytes a row, is opened whole.
+pub const MAX_METRICS_BATCH: u32 = 16_384;
 /// Most classes: a label is at most 63.
 const MAX_CLASSES: u32 = 64;
 /// Largest right shift.
@@ -197,6 +199,9 @@ impl Program {
 		if graph.batch == 0 || !graph.batch.is_multiple_of(BLOCK as u32) || graph.batch > MAX_BATCH {
 			return Err(GraphError::BadBatch);
 		}
+		if graph.batch > MAX_METRICS_BATCH && graph.ops.iter().any(|op| matches!(op, Op::Metrics { .. })) {
+			return Err(GraphError::BadBatch);
+		}
 		shape(graph.batch, graph.features)?;
 		if graph.parameters.len() > MAX_PARAMETERS as usize {
 			return Err(GraphError::TooManyParameters);
@@ -275,6 +280,19 @@ impl Program {
 		self.graph.ops.iter().position(of).and_then(|op| u8::try_from(op).ok())
 	}
 
+	/// Entries of the trace of a unit of `steps` steps: the ops of every step, and a tail of one entry per step if there is a
+	/// metrics op. Saturating.
+	pub fn trace_entries(&self, steps: u32) -> u32 {
+		self.ops().saturating_add(u32::from(self.metrics_op().is_some())).saturating_mul(steps)
+	}
+
+	/// The position in the trace of a unit of `steps` steps of the running metrics after step `step`. `None` if there is no
+	/// metrics op, no such step, or the trace is longer than positions count.
+	pub fn tail_entry(&self, steps: u32, step: u32) -> Option<OpIndex> {
+		self.metrics_op().filter(|_| step < steps)?;
+		self.ops().checked_mul(steps)?.checked_add(step).map(OpIndex)
+	}
+
 	/// Whether an op reads a value.
 	pub fn uses(&self, value: Value) -> bool {
 		let all = BlockIndex { row: 0, col: 0 };
@@ -346,5 +364,55 @@ impl Region {
 				ChunkSet::block(stored, element, BlockIndex { row, col: block.col })
 			}
 		}
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use crate::{Activation, Rounding};
+
+	/// An inference graph, with or without metrics.
+	fn graph(batch: u32, metrics: bool) -> Graph {
+		let product = Op::MatMul {
+			a: Value::Features,
+			b: Value::Op(0),
+			transpose_a: false,
+			transpose_b: false,
+			shift: 8,
+			rounding: Rounding::Nearest,
+			activation: Activation::Identity,
+		};
+		let logits = Value::Op(1);
+		let metrics = metrics.then_some(Op::Metrics { logits });
+		let ops = [Op::Quantize { parameter: 0, shift: 16 }, product].into_iter().chain(metrics);
+		let ops = ops.chain([Op::Argmax { logits }]).collect();
+		Graph { batch, features: 256, parameters: alloc::vec![Shape { rows: 256, cols: 10 }], ops }
+	}
+
+	#[test]
+	fn metrics_bound_the_batch() {
+		let refused = |batch, metrics| Program::new(graph(batch, metrics)).err();
+		assert_eq!(refused(MAX_METRICS_BATCH, true), None);
+		assert_eq!(refused(MAX_METRICS_BATCH + 32, true), Some(GraphError::BadBatch));
+		assert_eq!(refused(MAX_METRICS_BATCH + 32, false), None);
+		assert_eq!(refused(MAX_BATCH, false), None);
+		assert_eq!(refused(MAX_BATCH + 32, false), Some(GraphError::BadBatch));
+		for batch in [0, 33] {
+			assert_eq!(refused(batch, true), Some(GraphError::BadBatch));
+		}
+		let program = Program::new(graph(MAX_METRICS_BATCH, true)).unwrap();
+		let (_, info) = program.op(program.metrics_op().unwrap()).unwrap();
+		assert_eq!(info.shape.bytes(info.element), 2 << 20);
+	}
+
+	#[test]
+	fn the_tail_has_an_entry_per_step() {
+		let (with, without) = (Program::new(graph(32, true)).unwrap(), Program::new(graph(32, false)).unwrap());
+		assert_eq!((with.trace_entries(0), with.trace_entries(1), with.trace_entries(7)), (0, 5, 35));
+		assert_eq!((without.trace_entries(7), without.tail_entry(7, 0)), (21, None));
+		assert_eq!(with.trace_entries(u32::MAX), u32::MAX);
+		assert_eq!((with.tail_entry(7, 0), with.tail_entry(7, 6)), (Some(OpIndex(28)), Some(OpIndex(34))));
+		assert_eq!((with.tail_entry(7, 7), with.tail_entry(u32::MAX, 0)), (None, None));
 	}
 }

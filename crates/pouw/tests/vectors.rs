@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use labora_graph::{
 	left_strip, right_strip, Activation, Graph, Op, OpIndex, Product, Program, Region, Rounding, RoundingKey,
-	StepContext, Trace, Value,
+	RunningMetrics, StepContext, Trace, Value,
 };
 use labora_pouw::{
 	noise::{self, Side},
@@ -225,12 +225,21 @@ fn ops() {
 		.zip(&outputs)
 		.map(|((op, _), output)| json!({ "op": format!("{op:?}"), "commitment": output.commitment().to_string() }))
 		.collect();
+	let metrics = usize::from(program.metrics_op().expect("a metrics op"));
+	let (shape, bytes) = (outputs[metrics].shape(), outputs[metrics].bytes());
+	let once = RunningMetrics::default().add_tensor(shape, bytes);
+	let twice = once.add_tensor(shape, bytes);
 	check(
 		"ops.json",
 		json!({
 			"inputs": "features, labels, parameter 0, parameter 1: streams of those names",
 			"rounding_key_of_unit": { "seed": "32 bytes 1", "round": 2, "unit": 3, "key": context.rounding.0 },
 			"rate_drops": 1, "ops": vectors,
+			"running_metrics": {
+				"entries": "tail of the trace had the metrics op yielded the same in two steps",
+				"loss": [once.loss, twice.loss], "correct": [once.correct, twice.correct],
+				"tail": [once.to_entry().to_string(), twice.to_entry().to_string()],
+			},
 		}),
 	);
 }
