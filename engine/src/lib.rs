@@ -4,6 +4,7 @@
 //! the unit's trace, its last parameters and its metrics. While it computes eligible products it draws tickets for whatever
 //! block a [`Miner`] names: the product is then computed on noised operands, its partial sums are hashed, and
 //! the noise is peeled off again, exactly. So the output is the same, mined or not, on every [`Kernel`] and any number of threads.
+//! [`Engine::replay`] computes a few steps of a unit again, for the tensors of one.
 //!
 //! What defines the bits is elsewhere: `labora_graph::Program::eval_block` for outputs, `labora_pouw` for tickets. The tests hold
 //! every kernel to both.
@@ -31,4 +32,4 @@ mod tests;
 pub use calibration::Calibration;
 pub use engine::Engine;
 pub use kernel::Kernel;
-pub use plan::{EngineError, Miner, MiningTarget, NoMiner, PlanError, UnitOutput, UnitPlan};
+pub use plan::{EngineError, Miner, MiningTarget, NoMiner, PlanError, StepTensors, UnitOutput, UnitPlan};

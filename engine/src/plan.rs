@@ -52,6 +52,11 @@ pub trait Miner: Sync {
 
 	/// Called after each step with the steps done and the steps of the unit.
 	fn progress(&self, _done: u32, _of: u32) {}
+
+	/// Called when a training unit enters a step, of every step but the first (0), before its first op. The function gives
+	/// the master parameters as the step finds them, a copy each time: what [`Engine::replay`](crate::Engine::replay) can
+	/// start from.
+	fn entered(&self, _step: u32, _parameters: &dyn Fn() -> Vec<Arc<Tensor>>) {}
 }
 
 /// Mines nothing: for replaying a unit.
@@ -69,18 +74,29 @@ impl Miner for NoMiner {
 /// What a unit yields.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnitOutput {
-	/// The commitments of all op outputs.
+	/// The commitments of all op outputs, and the running metrics of every step if there is a metrics op.
 	pub trace: Trace,
 	/// The master parameters after the last step (an inference graph leaves them as they were).
 	pub parameters: Vec<(Commitment, Arc<Tensor>)>,
-	/// Sum of the loss of all rows of all steps, in 1/256 bit.
+	/// Sum of the loss of all rows of all steps, in 1/256 bit: that of the trace's last entry, 0 without a metrics op.
 	pub loss: i64,
-	/// Rows whose largest logit is the label's.
+	/// Rows whose largest logit is the label's: those of the trace's last entry, 0 without a metrics op.
 	pub correct: u64,
 	/// Inference: the class of every row of every step, in order.
 	pub classes: Vec<u8>,
 	/// Inference: the commitment of the last op's output of each step.
 	pub outputs: Vec<Commitment>,
+}
+
+/// The tensors of one step, as they stand in a unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepTensors {
+	/// The master parameters when the step began, `i32`.
+	pub parameters: Vec<Arc<Tensor>>,
+	/// The output of each op, in order.
+	pub outputs: Vec<Tensor>,
+	/// Their commitments: the step's part of the trace.
+	pub commitments: Vec<Commitment>,
 }
 
 /// Why there is no result.
@@ -92,6 +108,9 @@ pub enum EngineError {
 	/// The inputs do not fit together.
 	#[error("the plan cannot be run: {0}")]
 	BadPlan(#[from] PlanError),
+	/// A step to replay is not one of the unit, or comes before the one to start from.
+	#[error("the unit has no such steps")]
+	NoSuchStep,
 }
 
 /// What is wrong with a plan.
@@ -100,7 +119,7 @@ pub enum PlanError {
 	/// No steps.
 	#[error("no steps")]
 	NoSteps,
-	/// More ops than an index counts.
+	/// More entries in the trace than an index counts.
 	#[error("too many steps")]
 	TooManySteps,
 	/// The features have the wrong type or shape, or too few rows.
@@ -146,7 +165,9 @@ impl UnitPlan {
 			return Err(PlanError::NoSteps);
 		}
 		let steps = u32::try_from(self.batches.len()).map_err(|_| PlanError::TooManySteps)?;
-		steps.checked_mul(self.program.ops()).ok_or(PlanError::TooManySteps)?;
+		if self.program.trace_entries(steps) == u32::MAX {
+			return Err(PlanError::TooManySteps);
+		}
 		if !dataset(&self.features, graph.features) {
 			return Err(PlanError::Features);
 		}

@@ -42,19 +42,14 @@ pub(crate) fn softmax_gradients(logits: &[u8], labels: &[u8], classes: usize, ou
 	});
 }
 
-/// Writes the metrics of every row and gives their sums: loss and correct rows.
-pub(crate) fn all_metrics(logits: &[u8], labels: &[u8], classes: usize, out: &mut [u8]) -> (i64, u64) {
-	let (mut total_loss, mut total_correct) = (0, 0);
+pub(crate) fn all_metrics(logits: &[u8], labels: &[u8], classes: usize, out: &mut [u8]) {
 	out.fill(0);
 	each_row(logits, classes, |row, logits| {
 		let (loss, correct) = metrics(logits, labels[row_start(row, 1)] as i8);
 		let start = row_start(row, 1) * 4;
 		out[start..start + 4].copy_from_slice(&loss.to_le_bytes());
 		out[start + 4..start + 8].copy_from_slice(&correct.to_le_bytes());
-		total_loss += i64::from(loss);
-		total_correct += u64::from(correct.unsigned_abs());
 	});
-	(total_loss, total_correct)
 }
 
 /// Writes the class of every row and adds it to a list.

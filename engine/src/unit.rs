@@ -1,6 +1,6 @@
 //! Running a unit: its steps, one op after the other.
 
-use labora_graph::{Op, OpIndex, OpInfo, Product, Program, Trace, Value};
+use labora_graph::{Op, OpIndex, OpInfo, Product, Program, RunningMetrics, Trace, Value};
 use labora_pouw::{ticket::target, TileIndex, UsefulProof, UsefulSeed};
 use labora_tensor::{BlockIndex, Commitment, ElementType, Shape, Tensor, BLOCK};
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use crate::{
 	kernel::elementwise::{Scaling, Update},
 	operand::Operand,
 	product::{Finish, Job, Scratch, Tickets},
-	rowwise, Engine, EngineError, Miner, MiningTarget, UnitOutput, UnitPlan,
+	rowwise, Engine, EngineError, Miner, MiningTarget, NoMiner, StepTensors, UnitOutput, UnitPlan,
 };
 
 /// Bytes of an output that one thread computes at a time in an elementwise op: some pages.
@@ -27,6 +27,14 @@ impl Held {
 		match self {
 			Self::Given(tensor) => tensor,
 			Self::Own(tensor) => tensor,
+		}
+	}
+
+	/// A copy, where the tensor is the unit's own.
+	fn to_arc(&self) -> Arc<Tensor> {
+		match self {
+			Self::Given(tensor) => tensor.clone(),
+			Self::Own(tensor) => Arc::new(tensor.clone()),
 		}
 	}
 
@@ -70,7 +78,7 @@ struct Inputs<'a> {
 	outputs: &'a [Tensor],
 	/// Their commitments.
 	commitments: &'a [Commitment],
-	step: usize,
+	step: u32,
 }
 
 impl<'a> Inputs<'a> {
@@ -78,7 +86,7 @@ impl<'a> Inputs<'a> {
 	fn get(&self, value: Value) -> Result<Stored<'a>, EngineError> {
 		use crate::PlanError::{Labels, Parameters};
 		let graph = self.plan.program.graph();
-		let offset = self.plan.batches[self.step] * (graph.batch / BLOCK as u32);
+		let offset = self.plan.batches[self.step as usize] * (graph.batch / BLOCK as u32);
 		Ok(match value {
 			Value::Features => Stored {
 				tensor: &self.plan.features,
@@ -108,10 +116,45 @@ impl<'a> Inputs<'a> {
 /// What a unit sums up on the way.
 #[derive(Default)]
 struct Totals {
-	loss: i64,
-	correct: u64,
+	metrics: RunningMetrics,
 	classes: Vec<u8>,
-	outputs: Vec<Commitment>,
+}
+
+/// A unit on its way.
+struct State<'a> {
+	plan: &'a UnitPlan,
+	/// The master parameters as the current step finds them.
+	parameters: Vec<Held>,
+	/// Outputs of the current step's ops; before it memory for them.
+	outputs: Vec<Tensor>,
+	totals: Totals,
+}
+
+impl<'a> State<'a> {
+	fn new(plan: &'a UnitPlan) -> Self {
+		let output = |info: &OpInfo| Tensor::zeros(info.shape, info.element);
+		Self {
+			plan,
+			parameters: plan.parameters.iter().cloned().map(Held::Given).collect(),
+			outputs: plan.program.iter().map(|(_, info)| output(info)).collect(),
+			totals: Totals::default(),
+		}
+	}
+
+	/// The updated parameters become those of the next step; the memory of the old ones takes the next update.
+	fn advance(&mut self) {
+		for (held, index) in self.parameters.iter_mut().zip(0u8..) {
+			let Some(op) = self.plan.program.update_of(index) else { continue };
+			let output = &mut self.outputs[usize::from(op)];
+			match held {
+				Held::Own(tensor) => core::mem::swap(tensor, output),
+				Held::Given(_) => {
+					let empty = Tensor::zeros(output.shape(), ElementType::I32);
+					*held = Held::Own(core::mem::replace(output, empty));
+				}
+			}
+		}
+	}
 }
 
 impl Engine {
@@ -121,45 +164,100 @@ impl Engine {
 		self.with_scratch(|scratch| self.steps(plan, miner, scratch))
 	}
 
+	/// Computes the steps `from..=step` of a unit again, mining nothing, and gives the tensors of the last one. The plan is
+	/// the unit's, with all its batches, but its parameters are those at the start of step `from`. `cancelled` is asked
+	/// between ops.
+	pub fn replay(
+		&self,
+		plan: &UnitPlan,
+		from: u32,
+		step: u32,
+		cancelled: &dyn Fn() -> bool,
+	) -> Result<StepTensors, EngineError> {
+		plan.check()?;
+		if from > step || step as usize >= plan.batches.len() {
+			return Err(EngineError::NoSuchStep);
+		}
+		// Parameters that no step changes are those of any step.
+		let from = if plan.program.is_training() { from } else { step };
+		let mut state = State::new(plan);
+		self.with_scratch(|scratch| {
+			// Nothing reads the commitments of the steps on the way when nothing is mined.
+			for step in from..step {
+				self.step(&mut state, step, &NoMiner, cancelled, scratch, |_| Commitment::default())?;
+				state.advance();
+			}
+			let commitments = self.step(&mut state, step, &NoMiner, cancelled, scratch, Commitment::of)?;
+			let State { parameters, outputs, .. } = state;
+			let parameters = parameters.into_iter().map(Held::into_arc).collect();
+			Ok(StepTensors { parameters, outputs, commitments })
+		})
+	}
+
 	/// Runs a checked plan.
 	fn steps(&self, plan: &UnitPlan, miner: &dyn Miner, scratch: &mut Scratch) -> Result<UnitOutput, EngineError> {
 		let program = &*plan.program;
-		let steps = plan.batches.len();
-		let mut outputs: Vec<_> = program.iter().map(|(_, info)| Tensor::zeros(info.shape, info.element)).collect();
-		let mut parameters: Vec<_> = plan.parameters.iter().cloned().map(Held::Given).collect();
-		let mut trace = Vec::with_capacity(steps * program.ops() as usize);
-		let mut totals = Totals::default();
+		let steps = plan.batches.len() as u32;
+		let mut state = State::new(plan);
+		let mut trace = Vec::with_capacity(program.trace_entries(steps) as usize);
+		let mut tail = Vec::new();
+		let mut outputs = Vec::new();
+		let mut last = Vec::new();
 		for step in 0..steps {
-			let first = trace.len();
-			for op in 0..outputs.len() {
-				if miner.cancelled() {
-					return Err(EngineError::Cancelled);
-				}
-				let (before, rest) = outputs.split_at_mut(op);
-				let commitments = &trace[first..];
-				let inputs = Inputs { plan, parameters: &parameters, outputs: before, commitments, step };
-				let out = rest[0].bytes_mut();
-				self.op(&inputs, op as u8, miner, &mut totals, scratch, out)?;
-				trace.push(Commitment::of(out));
+			if step > 0 && program.is_training() {
+				state.advance();
+				miner.entered(step, &|| state.parameters.iter().map(Held::to_arc).collect());
 			}
-			if program.is_training() {
-				advance(program, &mut parameters, &mut outputs);
-			} else {
-				totals.outputs.extend(trace.last());
+			last = self.step(&mut state, step, miner, &|| miner.cancelled(), scratch, Commitment::of)?;
+			trace.extend_from_slice(&last);
+			if program.metrics_op().is_some() {
+				tail.push(state.totals.metrics.to_entry());
 			}
-			miner.progress(step as u32 + 1, steps as u32);
+			if !program.is_training() {
+				outputs.extend(last.last());
+			}
+			miner.progress(step + 1, steps);
 		}
-		let last = trace.len() - outputs.len();
-		let parameters = parameters.into_iter().zip(0u8..).map(|(tensor, index)| {
+		trace.append(&mut tail);
+		if program.is_training() {
+			state.advance();
+		}
+		let parameters = state.parameters.into_iter().zip(0u8..).map(|(tensor, index)| {
 			let commitment = match program.update_of(index) {
-				Some(op) => trace[last + usize::from(op)],
+				Some(op) => last[usize::from(op)],
 				None => Commitment::of(tensor.tensor().bytes()),
 			};
 			(commitment, tensor.into_arc())
 		});
 		let parameters = parameters.collect();
-		let Totals { loss, correct, classes, outputs } = totals;
+		let Totals { metrics: RunningMetrics { loss, correct }, classes } = state.totals;
+		let loss = i64::try_from(loss).unwrap_or(i64::MAX);
 		Ok(UnitOutput { trace: Trace(trace), parameters, loss, correct, classes, outputs })
+	}
+
+	/// Computes the ops of one step and gives what `commit` makes of their outputs.
+	fn step(
+		&self,
+		state: &mut State<'_>,
+		step: u32,
+		miner: &dyn Miner,
+		cancelled: &dyn Fn() -> bool,
+		scratch: &mut Scratch,
+		commit: fn(&[u8]) -> Commitment,
+	) -> Result<Vec<Commitment>, EngineError> {
+		let State { plan, parameters, outputs, totals } = state;
+		let mut commitments = Vec::with_capacity(outputs.len());
+		for op in 0..outputs.len() {
+			if cancelled() {
+				return Err(EngineError::Cancelled);
+			}
+			let (before, rest) = outputs.split_at_mut(op);
+			let inputs = Inputs { plan, parameters, outputs: before, commitments: &commitments, step };
+			let out = rest[0].bytes_mut();
+			self.op(&inputs, op as u8, miner, totals, scratch, out)?;
+			commitments.push(commit(out));
+		}
+		Ok(commitments)
 	}
 
 	/// Computes one op.
@@ -174,7 +272,7 @@ impl Engine {
 	) -> Result<(), EngineError> {
 		let program = &*inputs.plan.program;
 		let Some((op, info)) = program.op(number) else { return Ok(()) };
-		let index = OpIndex(inputs.step as u32 * program.ops() + u32::from(number));
+		let index = OpIndex(inputs.step * program.ops() + u32::from(number));
 		let classes = |logits: &Stored| logits.shape.cols as usize;
 		match *op {
 			Op::Quantize { parameter, shift } => {
@@ -208,10 +306,9 @@ impl Engine {
 			}
 			Op::Metrics { logits } => {
 				let (logits, labels) = (inputs.get(logits)?, inputs.get(Value::Labels)?);
-				let (loss, correct) = rowwise::all_metrics(logits.bytes(), labels.bytes(), classes(&logits), out);
+				rowwise::all_metrics(logits.bytes(), labels.bytes(), classes(&logits), out);
 				if program.metrics_op() == Some(number) {
-					totals.loss += loss;
-					totals.correct += correct;
+					totals.metrics = totals.metrics.add_tensor(info.shape, out);
 				}
 			}
 			Op::Argmax { logits } => {
@@ -263,21 +360,6 @@ impl Engine {
 			miner.won(&mining, proof);
 		}
 		Ok(())
-	}
-}
-
-/// The updated parameters become those of the next step; the memory of the old ones takes the next update.
-fn advance(program: &Program, parameters: &mut [Held], outputs: &mut [Tensor]) {
-	for (held, index) in parameters.iter_mut().zip(0u8..) {
-		let Some(op) = program.update_of(index) else { continue };
-		let output = &mut outputs[usize::from(op)];
-		match held {
-			Held::Own(tensor) => core::mem::swap(tensor, output),
-			Held::Given(_) => {
-				let empty = Tensor::zeros(output.shape(), ElementType::I32);
-				*held = Held::Own(core::mem::replace(output, empty));
-			}
-		}
 	}
 }
 

@@ -2,7 +2,7 @@
 
 use labora_graph::{OpIndex, Trace, Value};
 use labora_pouw::{proof::Operand, ProofError, SealedTile, UsefulProof, UsefulSeed};
-use labora_tensor::{BlockIndex, ChunkSet, Commitment, Tensor};
+use labora_tensor::{BlockIndex, ChunkSet, Commitment, I32Tensor, Tensor};
 use std::sync::Arc;
 
 use crate::{MiningTarget, UnitPlan};
@@ -11,7 +11,7 @@ use crate::{MiningTarget, UnitPlan};
 pub fn run(plan: &UnitPlan) -> (Trace, Vec<Arc<Tensor>>) {
 	let program = &*plan.program;
 	let mut parameters = plan.parameters.clone();
-	let mut trace = Vec::new();
+	let (mut trace, mut tail, mut sums) = (Vec::new(), Vec::new(), [0u64; 2]);
 	for (step, batch) in (0u32..).zip(&plan.batches) {
 		let mut outputs: Vec<Arc<Tensor>> = Vec::new();
 		for (number, (_, info)) in (0u8..).zip(program.iter()) {
@@ -43,12 +43,23 @@ pub fn run(plan: &UnitPlan) -> (Trace, Vec<Arc<Tensor>>) {
 			trace.push(output.commitment());
 			outputs.push(Arc::new(output));
 		}
+		if let Some(op) = program.metrics_op() {
+			let metrics = &outputs[usize::from(op)];
+			for (sum, col) in sums.iter_mut().zip(0..) {
+				*sum += (0..metrics.shape().rows).map(|row| I32Tensor::get(metrics, row, col) as u64).sum::<u64>();
+			}
+			let mut entry = [0; 32];
+			entry[..8].copy_from_slice(&sums[0].to_le_bytes());
+			entry[8..16].copy_from_slice(&sums[1].to_le_bytes());
+			tail.push(Commitment(entry));
+		}
 		for (parameter, index) in parameters.iter_mut().zip(0u8..) {
 			if let Some(op) = program.update_of(index) {
 				*parameter = outputs[usize::from(op)].clone();
 			}
 		}
 	}
+	trace.append(&mut tail);
 	(Trace(trace), parameters)
 }
 

@@ -1,5 +1,6 @@
 use labora_graph::{
-	arithmetic::mean, Activation, Graph, Op, OpIndex, Program, Rounding, RoundingKey, StepContext, Value,
+	arithmetic::mean, Activation, Graph, Op, OpIndex, Program, Rounding, RoundingKey, RunningMetrics, StepContext,
+	Value,
 };
 use labora_pouw::{Difficulty, UsefulProof};
 use labora_tensor::{ElementType, I32Tensor, I8Tensor, Shape, Tensor};
@@ -10,7 +11,7 @@ use std::sync::{
 };
 
 use super::{engines, name, reference, tensor, Fill, FILLS};
-use crate::{Engine, EngineError, Miner, MiningTarget, NoMiner, PlanError, UnitPlan};
+use crate::{Engine, EngineError, Miner, MiningTarget, NoMiner, PlanError, StepTensors, UnitPlan};
 
 fn matmul(a: Value, b: Value, transpose_a: bool, transpose_b: bool, shift: u8, rounding: Rounding) -> Op {
 	let activation = if transpose_a { Activation::Identity } else { Activation::Relu };
@@ -194,7 +195,101 @@ fn totals_are_those_of_the_metrics() {
 	let plan = plan(training(32, 256, 64, 10), vec![0, 1], Fill::Random(9));
 	let output = Engine::best(1).run(&plan, &NoMiner).unwrap();
 	assert!(output.loss > 0 && output.correct <= 64);
+	let program = &*plan.program;
+	assert_eq!(output.trace.0.len() as u32, program.trace_entries(2));
+	let entry = |step| output.trace.0[program.tail_entry(2, step).unwrap().0 as usize];
+	let sums = |step| RunningMetrics::from_entry(&entry(step)).unwrap();
+	assert_eq!(sums(1), RunningMetrics { loss: output.loss as u64, correct: output.correct });
+	let mut sum = RunningMetrics::default();
+	for step in 0..2 {
+		let tensors = Engine::best(1).replay(&plan, 0, step, &|| false).unwrap();
+		let metrics = &tensors.outputs[usize::from(program.metrics_op().unwrap())];
+		sum = sum.add_tensor(metrics.shape(), metrics.bytes());
+		assert_eq!(sums(step), sum);
+	}
 	assert!(output.classes.is_empty() && output.outputs.is_empty());
+}
+
+/// Keeps the parameters of some steps, as a worker does.
+struct Keeper {
+	kept: Mutex<Vec<(u32, Vec<Arc<Tensor>>)>>,
+	steps: AtomicU32,
+}
+
+impl Miner for Keeper {
+	fn target(&self) -> Option<MiningTarget> {
+		None
+	}
+
+	fn won(&self, _: &MiningTarget, _: UsefulProof) {}
+
+	fn progress(&self, done: u32, _: u32) {
+		self.steps.store(done, Ordering::Relaxed);
+	}
+
+	fn entered(&self, step: u32, parameters: &dyn Fn() -> Vec<Arc<Tensor>>) {
+		assert_eq!(step, self.steps.load(Ordering::Relaxed));
+		self.kept.lock().push((step, parameters()));
+	}
+}
+
+#[test]
+fn replayed_steps_are_those_of_the_unit() {
+	let batches = vec![1, 0, 2, 2, 1];
+	let steps = batches.len() as u32;
+	let plan = plan(training(32, 256, 64, 10), batches, Fill::Random(6));
+	let ops = plan.program.ops() as usize;
+	let unit = Engine::best(1).run(&plan, &NoMiner).unwrap();
+	let check = |tensors: &StepTensors, step: u32| {
+		assert_eq!(tensors.commitments, unit.trace.0[step as usize * ops..][..ops]);
+		assert_eq!(tensors.outputs.len(), ops);
+		assert!(tensors.outputs.iter().zip(&tensors.commitments).all(|(tensor, known)| tensor.commitment() == *known));
+	};
+	for engine in engines() {
+		let keeper = Keeper { kept: Mutex::default(), steps: AtomicU32::new(0) };
+		assert_eq!(engine.run(&plan, &keeper).unwrap(), unit);
+		let entered = keeper.kept.into_inner();
+		assert!(entered.iter().map(|(step, _)| *step).eq(1..steps));
+		let mut starts = vec![(0, plan.parameters.clone())];
+		starts.extend(entered);
+		for (from, parameters) in &starts {
+			let later = UnitPlan { parameters: parameters.clone(), ..plan.clone() };
+			for step in *from..steps {
+				let tensors = engine.replay(&later, *from, step, &|| false).unwrap();
+				check(&tensors, step);
+				assert_eq!(tensors.parameters, starts[step as usize].1, "{}", name(&engine));
+			}
+		}
+	}
+	let engine = Engine::best(1);
+	for (from, step) in [(0, steps), (steps, steps), (2, 1), (0, u32::MAX), (u32::MAX, u32::MAX)] {
+		assert_eq!(engine.replay(&plan, from, step, &|| false), Err(EngineError::NoSuchStep));
+	}
+	assert_eq!(engine.replay(&plan, 0, 1, &|| true), Err(EngineError::Cancelled));
+	let empty = UnitPlan { batches: Vec::new(), ..plan };
+	assert_eq!(engine.replay(&empty, 0, 0, &|| false), Err(PlanError::NoSteps.into()));
+}
+
+#[test]
+fn replayed_inference_is_that_of_the_unit() {
+	struct Never;
+	impl Miner for Never {
+		fn target(&self) -> Option<MiningTarget> {
+			None
+		}
+		fn won(&self, _: &MiningTarget, _: UsefulProof) {}
+		fn entered(&self, step: u32, _: &dyn Fn() -> Vec<Arc<Tensor>>) {
+			panic!("step {step}: nothing to keep");
+		}
+	}
+	let plan = plan(inference(64, 300, 33), vec![3, 0, 1], Fill::Random(8));
+	let engine = Engine::best(1);
+	let unit = engine.run(&plan, &Never).unwrap();
+	for (from, step) in [(0, 0), (0, 2), (1, 1), (1, 2)] {
+		let tensors = engine.replay(&plan, from, step, &|| false).unwrap();
+		assert_eq!(tensors.commitments, unit.trace.0[step as usize * 3..][..3]);
+		assert_eq!(tensors.parameters, plan.parameters);
+	}
 }
 
 #[test]
