@@ -264,8 +264,15 @@ pub enum WorkerCommand {
 		/// The account's address.
 		account: Option<String>,
 	},
-	/// Take no more units, and get the bond back when the last is done.
+	/// Raise the signer's bond: every unit puts part of it at stake.
+	BondMore {
+		/// By how much.
+		amount: String,
+	},
+	/// Take no more units. The bond can be withdrawn some time later.
 	Leave,
+	/// Get the bond back, after leaving.
+	Withdraw,
 }
 
 #[derive(Subcommand, Debug)]

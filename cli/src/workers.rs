@@ -1,6 +1,6 @@
 //! Workers: bonded miners.
 
-use labora_primitives::{AccountId, Assignment, Worker};
+use labora_primitives::{AccountId, Assignment, Balance, Worker};
 use subxt_signer::sr25519::Keypair;
 
 use crate::client::{Call, Client, ClientError, Included};
@@ -21,7 +21,17 @@ pub async fn register(client: &Client, signer: &Keypair, slots: u16, memory: u32
 	client.submit(signer, &Call::new("Workers", "register", (slots, memory))).await
 }
 
-/// Takes no more units; the bond returns when the last is done.
+/// Raises the signer's bond.
+pub async fn bond_more(client: &Client, signer: &Keypair, amount: Balance) -> Result<Included, ClientError> {
+	client.submit(signer, &Call::new("Workers", "bond_more", (amount,))).await
+}
+
+/// Takes back the bond of a worker that left.
+pub async fn withdraw(client: &Client, signer: &Keypair) -> Result<Included, ClientError> {
+	client.submit(signer, &Call::new("Workers", "withdraw", ())).await
+}
+
+/// Takes no more units; the bond can be withdrawn some time later.
 pub async fn leave(client: &Client, signer: &Keypair) -> Result<Included, ClientError> {
 	client.submit(signer, &Call::new("Workers", "leave", ())).await
 }

@@ -6,8 +6,8 @@ use frame_support::{
 	weights::Weight,
 };
 use labora_primitives::{
-	Assignment, AssignmentId, AssignmentLedger, LastSeal, MiningContext, ResultRecord, RewardLedger, Seal, TaskId,
-	TaskInfo, TaskSpec, Usefulness, Worker,
+	Assignment, AssignmentId, AssignmentLedger, Dispute, LastSeal, MiningContext, ResultRecord, RewardLedger, Seal,
+	StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 use labora_tensor::Commitment;
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
@@ -22,8 +22,8 @@ use sp_session::OpaqueGeneratedSessionKeys;
 use sp_version::RuntimeVersion;
 
 use crate::{
-	AccountId, Balance, Block, Executive, InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig, System,
-	TransactionPayment, Work, Workers, VERSION,
+	AccountId, Balance, Block, Disputes, Executive, InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig,
+	System, TransactionPayment, Work, Workers, VERSION,
 };
 
 impl_runtime_apis! {
@@ -207,6 +207,18 @@ impl_runtime_apis! {
 			pallet_tasks::Results::<Runtime>::get(task, (round, unit))
 		}
 
+		fn standing_result(assignment: AssignmentId) -> Option<StandingResult> {
+			pallet_tasks::Standing::<Runtime>::get(assignment)
+		}
+
+		fn standing_results() -> Vec<AssignmentId> {
+			pallet_tasks::Standing::<Runtime>::iter_keys().collect()
+		}
+
+		fn disputes(worker: Option<AccountId>) -> Vec<Dispute> {
+			Disputes::disputes(worker.as_ref())
+		}
+
 		fn task_output(task: TaskId, unit: u16) -> Option<Vec<u8>> {
 			pallet_tasks::Outputs::<Runtime>::get(task, unit).map(|classes| classes.into_inner())
 		}
@@ -217,6 +229,10 @@ impl_runtime_apis! {
 
 		fn usefulness() -> Usefulness {
 			pallet_work::WorkTotals::<Runtime>::get()
+		}
+
+		fn recent_usefulness() -> Usefulness {
+			Work::recent()
 		}
 
 		fn last_seal() -> Option<LastSeal> {

@@ -16,9 +16,9 @@ use sp_runtime::{traits::One, Perbill, Permill};
 use sp_version::RuntimeVersion;
 
 use crate::{
-	constants::*, weights, AccountId, Balance, Balances, Block, BlockNumber, Hash, Nonce, OriginCaller, PalletInfo,
-	Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, System,
-	Tasks, Timestamp, Work, Workers, VERSION,
+	constants::*, weights, AccountId, Balance, Balances, Block, BlockNumber, Disputes, Hash, Nonce, OriginCaller,
+	PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask,
+	System, Tasks, Timestamp, Work, Workers, VERSION,
 };
 
 /// What signed extrinsics may use of a block.
@@ -46,6 +46,9 @@ parameter_types! {
 	pub const SlotBond: Balance = SLOT_BOND;
 	pub const MissedSlash: Permill = Permill::from_percent(10);
 	pub const MinPrice: Balance = MIN_PRICE;
+	pub const ChallengeBond: Balance = CHALLENGE_BOND;
+	pub const ShowFee: Balance = SHOW_FEE;
+	pub const EquivocationSlash: Balance = EQUIVOCATION_SLASH;
 	pub const DeadlineRange: (BlockNumber, BlockNumber) = DEADLINE_RANGE;
 }
 
@@ -123,6 +126,7 @@ impl pallet_work::Config for Runtime {
 	type Units = Tasks;
 	type BlockReward = BlockReward;
 	type IdleShare = IdleShare;
+	type SpanBlocks = ConstU32<SPAN_BLOCKS>;
 	type WeightInfo = weights::Work;
 }
 
@@ -131,6 +135,7 @@ impl pallet_tasks::Config for Runtime {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Assignments = Workers;
 	type Rewards = Work;
+	type Disputes = Disputes;
 	type ResultWindow = ConstU32<RESULT_WINDOW>;
 	type MaxOpenTasks = ConstU32<256>;
 	type DeadlineRange = DeadlineRange;
@@ -147,6 +152,25 @@ impl pallet_workers::Config for Runtime {
 	type MissedSlash = MissedSlash;
 	type MissesToChill = ConstU8<3>;
 	type ChillBlocks = ConstU32<CHILL_BLOCKS>;
+	type UnbondingBlocks = ConstU32<UNBONDING_BLOCKS>;
 	type MaxWorkers = ConstU32<1_024>;
 	type WeightInfo = weights::Workers;
+}
+
+impl pallet_disputes::Config for Runtime {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Results = Tasks;
+	type Assignments = Workers;
+	type BlockReward = BlockReward;
+	type AuditSteps = ConstU8<AUDIT_STEPS>;
+	type AuditBlocks = ConstU8<AUDIT_BLOCKS>;
+	type AuditWindow = ConstU32<AUDIT_WINDOW>;
+	type AnswerWindow = ConstU32<ANSWER_WINDOW>;
+	type FollowUpWindow = ConstU32<FOLLOW_UP_WINDOW>;
+	type ChallengeBond = ChallengeBond;
+	type ShowFee = ShowFee;
+	type EquivocationSlash = EquivocationSlash;
+	type ReportAge = ConstU32<REPORT_AGE>;
+	type WeightInfo = weights::Disputes;
 }

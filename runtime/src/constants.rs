@@ -10,14 +10,36 @@ pub const MILLILAB: Balance = LAB / 1_000;
 pub const EXISTENTIAL_DEPOSIT: Balance = MILLILAB;
 /// Reward of a block sealed by useful work.
 pub const BLOCK_REWARD: Balance = 10 * LAB;
-/// Bond of a worker's slot: ten idle blocks earn one.
-pub const SLOT_BOND: Balance = 10 * LAB;
+/// Least bond of a worker's slot: fifty idle blocks earn one. A unit of the demonstration puts a quarter of it at stake.
+pub const SLOT_BOND: Balance = 50 * LAB;
 /// Lowest price of a unit.
 pub const MIN_PRICE: Balance = MILLILAB;
 /// Fee of one byte of an extrinsic.
 pub const BYTE_FEE: Balance = LAB / 1_000_000_000;
 /// Blocks that a result must outlive before it is paid.
-pub const RESULT_WINDOW: BlockNumber = 10;
+pub const RESULT_WINDOW: BlockNumber = 16;
+/// Steps of a unit that its audit looks at.
+pub const AUDIT_STEPS: u8 = 2;
+/// Blocks that it has shown in each of them.
+pub const AUDIT_BLOCKS: u8 = 4;
+/// Blocks in which an audit is to be answered. It is drawn two blocks after the result.
+pub const AUDIT_WINDOW: BlockNumber = 10;
+/// Blocks in which a challenge is to be answered.
+pub const ANSWER_WINDOW: BlockNumber = 12;
+/// Blocks that remain at least for the next challenge after an answer.
+pub const FOLLOW_UP_WINDOW: BlockNumber = 8;
+/// Bond of the first open challenge on a result.
+pub const CHALLENGE_BOND: Balance = 5 * LAB;
+/// What a worker is paid for showing something that decides nothing.
+pub const SHOW_FEE: Balance = LAB / 10;
+/// What an equivocation costs: the reward of five blocks.
+pub const EQUIVOCATION_SLASH: Balance = 50 * LAB;
+/// Blocks after which an equivocation can no longer be reported.
+pub const REPORT_AGE: BlockNumber = 256;
+/// Blocks between a worker's leaving and the return of its bond: equivocations can be reported as long.
+pub const UNBONDING_BLOCKS: BlockNumber = REPORT_AGE;
+/// Blocks of a span in which the recent usefulness is counted; sixteen spans are looked back on.
+pub const SPAN_BLOCKS: BlockNumber = 64;
 /// Fewest and most blocks that a worker may be given for a unit.
 pub const DEADLINE_RANGE: (BlockNumber, BlockNumber) = (10, 14_400);
 /// Blocks that a worker is given nothing after it missed three deadlines in a row.

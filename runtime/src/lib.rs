@@ -140,4 +140,7 @@ mod runtime {
 	// The scheduler runs last: it sees what this block's results opened.
 	#[runtime::pallet_index(12)]
 	pub type Workers = pallet_workers;
+
+	#[runtime::pallet_index(13)]
+	pub type Disputes = pallet_disputes;
 }

@@ -24,6 +24,8 @@ pub struct Work;
 pub struct Tasks;
 /// Of `pallet-workers`.
 pub struct Workers;
+/// Of `pallet-disputes`.
+pub struct Disputes;
 
 impl pallet_work::WeightInfo for Work {
 	fn prove_useful(k: u32) -> Weight {
@@ -77,6 +79,14 @@ impl pallet_workers::WeightInfo for Workers {
 		micros(150).saturating_add(db(4, 4))
 	}
 
+	fn bond_more() -> Weight {
+		micros(150).saturating_add(db(3, 3))
+	}
+
+	fn withdraw() -> Weight {
+		micros(150).saturating_add(db(3, 3))
+	}
+
 	fn schedule(units: u32) -> Weight {
 		let candidates = MAX_CANDIDATES as u64;
 		let assigning = micros(100).saturating_add(micros(3).saturating_mul(candidates)).saturating_add(db(4, 6));
@@ -85,5 +95,30 @@ impl pallet_workers::WeightInfo for Workers {
 			.saturating_add(db(3, 1))
 			.saturating_add(db(candidates, 0))
 			.saturating_add(assigning.saturating_add(expiring).saturating_mul(u64::from(units)))
+	}
+}
+
+impl pallet_disputes::WeightInfo for Disputes {
+	fn challenge() -> Weight {
+		micros(400).saturating_add(db(7, 5))
+	}
+
+	fn answer(chunks: u32) -> Weight {
+		// What falls takes back at most what one window holds.
+		let fallen = u64::from(labora_primitives::limits::MAX_STANDING);
+		micros(600)
+			.saturating_add(micros(6).saturating_mul(u64::from(chunks)))
+			.saturating_add(db(12u64.saturating_add(u64::from(MAX_UNITS)), 12))
+			.saturating_add(db(fallen, fallen))
+	}
+
+	fn report_equivocation() -> Weight {
+		micros(400).saturating_add(db(4, 4))
+	}
+
+	fn hooks(due: u32, audits: u32) -> Weight {
+		let due = micros(300).saturating_add(db(12, 12)).saturating_mul(u64::from(due));
+		let audits = micros(300).saturating_add(db(4, 3)).saturating_mul(u64::from(audits));
+		micros(10).saturating_add(db(2, 2)).saturating_add(due).saturating_add(audits)
 	}
 }

@@ -9,7 +9,7 @@ use labora_graph::{Graph, GraphError, Op, OpIndex, Value};
 use labora_pouw::{TileIndex, UsefulProof};
 use labora_primitives::{Assignment, AssignmentId, Job, TaskId, UnitKind, UnitResult, WorkProof};
 use labora_runtime::{
-	constants::{BLOCK_REWARD, CHILL_BLOCKS, MIN_PRICE, SLOT_BOND},
+	constants::{BLOCK_REWARD, CHILL_BLOCKS, MIN_PRICE, SLOT_BOND, UNBONDING_BLOCKS},
 	Runtime, RuntimeEvent, RuntimeOrigin, System, Tasks, Workers,
 };
 use labora_tensor::Shape;
@@ -225,7 +225,7 @@ fn a_late_result_is_refused_and_costs_bond_and_reward() {
 		let worker = pallet_workers::Workers::<Runtime>::get(MINER).expect("a worker");
 		assert_eq!(
 			(worker.bond, worker.missed, worker.busy),
-			(SLOT_BOND * 9 / 10, 1, 1),
+			(SLOT_BOND - assignment.stake / 10, 1, 1),
 			"the unit was assigned again"
 		);
 		block(&OTHER, || {
@@ -274,8 +274,14 @@ fn workers_register_once_within_their_means_and_leave_with_their_bond() {
 			assert_noop!(Workers::leave(RuntimeOrigin::signed(OTHER)), WorkerError::NotRegistered);
 			assert_eq!(held(&MINER), 2 * SLOT_BOND);
 			assert_ok!(Workers::leave(RuntimeOrigin::signed(MINER)));
+			assert_noop!(Workers::leave(RuntimeOrigin::signed(MINER)), WorkerError::AlreadyLeaving);
+			assert_noop!(Workers::withdraw(RuntimeOrigin::signed(MINER)), WorkerError::StillUnbonding);
+		});
+		blocks(UNBONDING_BLOCKS);
+		block(&OTHER, || {
+			assert_ok!(Workers::withdraw(RuntimeOrigin::signed(MINER)));
 			assert_eq!(held(&MINER), 0);
-			assert_noop!(Workers::leave(RuntimeOrigin::signed(MINER)), WorkerError::NotRegistered);
+			assert_noop!(Workers::withdraw(RuntimeOrigin::signed(MINER)), WorkerError::NotRegistered);
 		});
 	});
 }

@@ -1,8 +1,8 @@
 //! The chain's runtime API and the node's own methods, one function each.
 
 use labora_primitives::{
-	AccountId, Assignment, AssignmentId, LastSeal, MiningContext, ResultRecord, TaskId, TaskInfo, TaskSpec, Usefulness,
-	Worker,
+	AccountId, Assignment, AssignmentId, Dispute, LastSeal, MiningContext, ResultRecord, StandingResult, TaskId,
+	TaskInfo, TaskSpec, Usefulness, Worker,
 };
 use labora_tensor::Commitment;
 use subxt::{rpcs::rpc_params, utils::H256};
@@ -55,6 +55,14 @@ runtime_api! {
 	worker(account: AccountId) -> Option<Worker>;
 	/// How useful the chain's work was so far.
 	usefulness() -> Usefulness;
+	/// How useful the work of the last blocks was.
+	recent_usefulness() -> Usefulness;
+	/// An accepted result whose window runs.
+	standing_result(assignment: AssignmentId) -> Option<StandingResult>;
+	/// The assignments whose results' windows run.
+	standing_results() -> Vec<AssignmentId>;
+	/// The results of a worker, or of all, of which something is to be shown.
+	disputes(worker: Option<AccountId>) -> Vec<Dispute>;
 	/// What sealed the block.
 	last_seal() -> Option<LastSeal>;
 }

@@ -11,11 +11,12 @@ pub async fn run(context: &Context) -> Outcome {
 	let client = context.connect().await?;
 	let best = client.best().await?;
 	let at = Some(best.hash);
-	let (usefulness, seal, tasks) =
-		(client.usefulness(at).await?, client.last_seal(at).await?, client.task_count(at).await?);
+	let (usefulness, recent) = (client.usefulness(at).await?, client.recent_usefulness(at).await?);
+	let (seal, tasks) = (client.last_seal(at).await?, client.task_count(at).await?);
 	let miner = client.miner_status().await?;
 	let mut text = format!("height      {} ({})\n", best.height, to_hex(best.hash));
 	text += &format!("usefulness  {}\n", usefulness_text(&usefulness));
+	text += &format!("recently    {}\n", usefulness_text(&recent));
 	text += &format!("last seal   {}\n", seal_text(seal.as_ref()));
 	text += &format!("tasks       {tasks}\n");
 	text += &match &miner {
@@ -26,6 +27,7 @@ pub async fn run(context: &Context) -> Outcome {
 		"height": best.height,
 		"block": to_hex(best.hash),
 		"usefulness": usefulness_json(&usefulness),
+		"recent_usefulness": usefulness_json(&recent),
 		"last_seal": seal_json(seal.as_ref()),
 		"tasks": tasks,
 		"miner": miner,

@@ -19,6 +19,20 @@ pub async fn run(context: &Context, command: WorkerCommand) -> Outcome {
 			let included = workers::register(&context.connect().await?, &signer, slots, memory).await?;
 			context.included(&format!("{} takes {slots} units at a time", account_of(&signer)), &included)
 		}
+		WorkerCommand::BondMore { amount } => {
+			let signer = context.signer()?;
+			let client = context.connect().await?;
+			let token = client.token().await?;
+			let amount = money::parse(&amount, &token)?;
+			let included = workers::bond_more(&client, &signer, amount).await?;
+			let what = format!("{} bonded {} more", account_of(&signer), money::format(amount, &token));
+			context.included(&what, &included)
+		}
+		WorkerCommand::Withdraw => {
+			let signer = context.signer()?;
+			let included = workers::withdraw(&context.connect().await?, &signer).await?;
+			context.included(&format!("{} has its bond back", account_of(&signer)), &included)
+		}
 		WorkerCommand::Leave => {
 			let signer = context.signer()?;
 			let included = workers::leave(&context.connect().await?, &signer).await?;
@@ -57,16 +71,17 @@ async fn status(context: &Context, account: AccountId) -> Outcome {
 		return Ok(ExitCode::SUCCESS);
 	};
 	let mut text = format!(
-		"{account}\n  slots     {} ({} busy), {} MiB per unit\n  bond      {}\n  accepted  {} results, {} deadlines missed since the last\n",
+		"{account}\n  slots     {} ({} busy), {} MiB per unit\n  bond      {}, {} of it at stake\n  accepted  {} results, {} deadlines missed since the last\n",
 		worker.slots,
 		worker.busy,
 		worker.memory,
 		money::format(worker.bond, &token),
+		money::format(worker.staked, &token),
 		worker.accepted,
 		worker.missed,
 	);
-	if worker.leaving {
-		text += "  leaving: takes no more units\n";
+	if let Some(since) = worker.leaving {
+		text += &format!("  leaving since block {since}: takes no more units\n");
 	}
 	if worker.chilled_until > 0 {
 		text += &format!("  no units before block {}\n", worker.chilled_until);
@@ -83,6 +98,7 @@ async fn status(context: &Context, account: AccountId) -> Outcome {
 		"account": account.to_string(),
 		"worker": {
 			"slots": worker.slots, "busy": worker.busy, "memory": worker.memory, "bond": worker.bond.to_string(),
+			"staked": worker.staked.to_string(),
 			"missed": worker.missed, "chilled_until": worker.chilled_until, "leaving": worker.leaving,
 			"accepted": worker.accepted,
 		},

@@ -123,7 +123,8 @@ pub fn trace_chunk(entries: u32, index: OpIndex) -> Option<ChunkSet> {
 }
 
 impl Trace {
-	fn bytes(&self) -> Vec<u8> {
+	/// The list's bytes, padded to whole chunks: what the root commits to.
+	pub fn bytes(&self) -> Vec<u8> {
 		let mut bytes: Vec<u8> = self.0.iter().flat_map(|commitment| commitment.0).collect();
 		bytes.resize(bytes.len().next_multiple_of(CHUNK_BYTES), 0);
 		bytes

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use labora_tensor::Commitment;
 
 use crate::{
-	AccountId, Assignment, AssignmentId, LastSeal, MiningContext, ResultRecord, Seal, TaskId, TaskInfo, TaskSpec,
-	Usefulness, Worker,
+	AccountId, Assignment, AssignmentId, Dispute, LastSeal, MiningContext, ResultRecord, Seal, StandingResult, TaskId,
+	TaskInfo, TaskSpec, Usefulness, Worker,
 };
 
 sp_api::decl_runtime_apis! {
@@ -27,12 +27,20 @@ sp_api::decl_runtime_apis! {
 		fn round_parameters(task: TaskId, round: u32) -> Option<Vec<Commitment>>;
 		/// The accepted result of a unit.
 		fn unit_result(task: TaskId, round: u32, unit: u16) -> Option<ResultRecord>;
+		/// An accepted result whose window runs.
+		fn standing_result(assignment: AssignmentId) -> Option<StandingResult>;
+		/// The assignments whose results' windows run.
+		fn standing_results() -> Vec<AssignmentId>;
+		/// The results of a worker, or of all, of which something is to be shown.
+		fn disputes(worker: Option<AccountId>) -> Vec<Dispute>;
 		/// The classes that an inference unit gave.
 		fn task_output(task: TaskId, unit: u16) -> Option<Vec<u8>>;
 		/// A bonded miner.
 		fn worker(account: AccountId) -> Option<Worker>;
 		/// How useful the chain's work was so far.
 		fn usefulness() -> Usefulness;
+		/// How useful the work of the last blocks was.
+		fn recent_usefulness() -> Usefulness;
 		/// What sealed this block.
 		fn last_seal() -> Option<LastSeal>;
 	}

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod api;
+mod dispute;
 mod ids;
 pub mod limits;
 pub mod money;
@@ -17,9 +18,15 @@ mod traits;
 mod unit;
 mod work;
 
+pub use dispute::{
+	answer_chunks, trace_chunks, trace_nodes, Answer, AnswerError, Claim, Demand, Dispute, Opened, Place, Source,
+	StandingResult,
+};
 pub use ids::{AccountId, AssignmentId, Balance, BlockNumber, Hash, Moment, TaskId};
 pub use task::{Dataset, Job, Phase, Recipe, SpecError, TaskInfo, TaskSpec, UnitState};
-pub use traits::{AssignmentLedger, OpenUnit, RewardLedger, TaskBoard, UnitResolver};
+pub use traits::{
+	AssignmentLedger, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, Slashed, TaskBoard, UnitResolver,
+};
 pub use unit::{
 	Assignment, ResolveError, ResolvedWork, ResultError, ResultRecord, SealOpening, UnitKind, UnitMetrics, UnitRef,
 	UnitResult,

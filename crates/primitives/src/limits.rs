@@ -24,7 +24,15 @@ pub type MaxRateDrops = ConstU32<8>;
 pub const MAX_SEALS: u32 = 64;
 /// Most blocks that one assignment may seal, as a type.
 pub type MaxSeals = ConstU32<MAX_SEALS>;
-/// Most openings of outputs in a result.
-pub type MaxOutputOpenings = ConstU32<32>;
+/// Most openings of outputs in a result: of each step's classes, and of the last running metrics.
+pub type MaxOutputOpenings = ConstU32<33>;
 /// Most slots of a worker.
 pub const MAX_SLOTS: u16 = 256;
+/// Most parts that one answer opens: a block of each of a round's results, and the merged one.
+pub type MaxOpened = ConstU32<{ MAX_UNITS as u32 + 1 }>;
+/// Most chunks of a trace that one claim asks for.
+pub const MAX_TRACE_CHUNKS: u32 = 64;
+/// Most demands that are open on one result.
+pub const MAX_DEMANDS: u32 = 32;
+/// Most results of one task whose windows run.
+pub const MAX_STANDING: u32 = 512;

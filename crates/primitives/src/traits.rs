@@ -4,7 +4,10 @@ use alloc::vec::Vec;
 use labora_graph::OpIndex;
 use labora_pouw::TileIndex;
 
-use crate::{Assignment, AssignmentId, BlockNumber, ResolveError, ResolvedWork, Seal, UnitRef};
+use crate::{
+	AccountId, Assignment, AssignmentId, Balance, BlockNumber, ResolveError, ResolvedWork, Seal, StandingResult,
+	TaskId, TaskSpec, UnitRef,
+};
 
 /// A unit that waits for a worker.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +18,8 @@ pub struct OpenUnit {
 	pub memory: u64,
 	/// Blocks the worker has.
 	pub deadline: BlockNumber,
+	/// What of the worker's bond is at stake.
+	pub stake: Balance,
 }
 
 /// The tasks, as the scheduler sees them.
@@ -33,12 +38,27 @@ pub trait UnitResolver {
 	fn resolve(unit: UnitRef, op: OpIndex, tile: TileIndex) -> Result<ResolvedWork, ResolveError>;
 }
 
-/// The assignments, as results and proofs see them.
+/// The assignments and the workers' bonds, as results, proofs and disputes see them.
 pub trait AssignmentLedger {
 	/// A running assignment.
 	fn get(id: AssignmentId) -> Option<Assignment>;
-	/// The assignment's result was accepted: its slot is free.
+	/// The assignment's result was accepted: its slot is free, its stake stays.
 	fn complete(id: AssignmentId);
+	/// What the assignment was built on fell: it ends without blame, and its stake is free.
+	fn cancel(id: AssignmentId) -> Option<Assignment>;
+	/// Nothing can happen to a result any more: its stake is free.
+	fn release(worker: &AccountId, stake: Balance);
+	/// Takes an amount from a worker's bond, as far as there is one, pays `takers` in turn and burns the rest.
+	fn slash(worker: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Slashed;
+}
+
+/// What became of a slashed bond.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Slashed {
+	/// What was taken.
+	pub taken: Balance,
+	/// What of it was burned.
+	pub burned: Balance,
 }
 
 /// The rewards of blocks, as results see them.
@@ -46,9 +66,46 @@ pub trait RewardLedger {
 	/// The blocks that an assignment sealed, in order.
 	fn seals(id: AssignmentId) -> Vec<Seal>;
 	/// The unit's result was accepted: so many multiply-accumulates were useful.
-	fn accepted(id: AssignmentId, macs: u128);
+	fn accepted(macs: u128);
+	/// An accepted result fell, or what it was built on: so many multiply-accumulates were not.
+	fn rejected(macs: u128);
 	/// The result has outlived its window: the held reward is the worker's.
 	fn vest(id: AssignmentId);
-	/// No result, or a wrong one: the held reward is burned.
-	fn burn(id: AssignmentId);
+	/// No result, or a wrong one: the held reward is burned. Says how much it was.
+	fn burn(id: AssignmentId) -> Balance;
+}
+
+/// The accepted results whose windows run, as disputes see them.
+pub trait ResultLedger {
+	/// A standing result.
+	fn standing(id: AssignmentId) -> Option<StandingResult>;
+	/// A task as registered.
+	fn spec(task: TaskId) -> Option<TaskSpec>;
+	/// Commitments of the parameters of a round's results, for its merge.
+	fn sets(task: TaskId, round: u32) -> Vec<Vec<labora_tensor::Commitment>>;
+	/// The result's window ends no earlier.
+	fn extend(id: AssignmentId, due: BlockNumber);
+	/// The result is wrong: takes it back and what was built on it.
+	fn fall(id: AssignmentId) -> Option<Fallen>;
+}
+
+/// What fell with a result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fallen {
+	/// Whose result it was.
+	pub worker: AccountId,
+	/// What of its bond was at stake.
+	pub stake: Balance,
+	/// Who built on it in good faith, and what they lose.
+	pub victims: Vec<(AccountId, Balance)>,
+}
+
+/// The disputes, as results see them.
+pub trait DisputeLedger {
+	/// What of a worker's bond a unit puts at stake, given its price and the ops of a step.
+	fn stake(price: Balance, ops: u32) -> Balance;
+	/// A result was accepted: it will be audited. `false`: this block has taken as many as it can.
+	fn opened(id: AssignmentId) -> bool;
+	/// The last block in which an open demand on a result may be answered; none if none is open.
+	fn open_until(id: AssignmentId) -> Option<BlockNumber>;
 }

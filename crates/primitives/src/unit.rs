@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
-use labora_graph::{Op, OpIndex, Product, Program, Trace, Value};
+use labora_graph::{Op, OpIndex, Product, Program, RunningMetrics, Trace, Value};
 use labora_pouw::{proof::Operand, TileIndex};
 use labora_tensor::{BlockIndex, Commitment, ElementType, I8Tensor, Opening, Shape};
 use scale_info::TypeInfo;
@@ -8,7 +8,7 @@ use sp_core::bounded::BoundedVec;
 
 use crate::{
 	limits::{MaxOutput, MaxOutputOpenings, MaxParameters, MaxSeals},
-	AccountId, AssignmentId, BlockNumber, Job, Seal, TaskId, TaskSpec,
+	AccountId, AssignmentId, Balance, BlockNumber, Job, Place, Seal, Source, TaskId, TaskSpec,
 };
 
 /// What a worker is given.
@@ -48,6 +48,8 @@ pub struct Assignment {
 	pub assigned: BlockNumber,
 	/// The last block that takes the result.
 	pub deadline: BlockNumber,
+	/// What of the worker's bond is at stake until the result has outlived its window.
+	pub stake: Balance,
 }
 
 /// Sums over the rows of a unit, or of all units of a round.
@@ -83,7 +85,8 @@ pub struct UnitResult {
 	pub metrics: UnitMetrics,
 	/// Inference: the class of every row of every step.
 	pub classes: BoundedVec<u8, MaxOutput>,
-	/// Trace openings of the outputs: of each parameter's last update, or of each step's classes. Empty for a merge.
+	/// Trace openings of the outputs: of each parameter's last update, or of each step's classes; then, if the graph has metrics, of the
+	/// running metrics after the last step. Empty for a merge.
 	pub outputs: BoundedVec<Opening, MaxOutputOpenings>,
 	/// One per block that the unit sealed, in the order of the blocks.
 	pub seals: BoundedVec<SealOpening, MaxSeals>,
@@ -141,6 +144,8 @@ pub enum ResultError {
 	WrongCount,
 	/// An output does not open to the trace.
 	BadOutputOpening,
+	/// The metrics are not the running metrics at the trace's end.
+	BadMetrics,
 	/// The number of seal openings is not that of the blocks that the unit sealed.
 	WrongSealCount,
 	/// A seal's operand does not open to the trace, or differs from what the block said.
@@ -168,19 +173,12 @@ impl TaskSpec {
 		let needs = program.needs(op, block).ok_or(ResolveError::NoSuchTile)?;
 		let batch = self.batch(round, unit, step);
 		let operand = |(value, transposed): (Value, bool), region: labora_graph::Region| {
-			let (shape, element) = program.value(value)?;
-			let (stored, offset, known) = match value {
-				Value::Features => {
-					let offset = batch.checked_mul(shape.block_rows())?;
-					(self.features_shape(), offset, Some(self.dataset.features))
-				}
-				Value::Labels => {
-					let offset = batch.checked_mul(shape.block_rows())?;
-					(self.labels_shape(), offset, self.dataset.labels)
-				}
-				Value::Parameter(_) | Value::Op(_) => (shape, 0, None),
+			let Place { source, chunks } = self.place(program, batch, step, value, region)?;
+			let known = match source {
+				Source::Features => Some(self.dataset.features),
+				Source::Labels => self.dataset.labels,
+				Source::Base(_) | Source::Op(_) => None,
 			};
-			let chunks = region.chunks(stored, element, offset, shape.block_rows())?;
 			Some((Operand { chunks, transposed }, known))
 		};
 		match needs.as_slice() {
@@ -196,6 +194,16 @@ impl TaskSpec {
 	/// Ops in the trace of a unit of steps.
 	pub fn trace_len(&self, program: &Program) -> u32 {
 		program.ops().saturating_mul(self.job.steps())
+	}
+
+	/// The positions in the trace of what a result opens: each parameter's last update or each step's classes, then the last
+	/// running metrics.
+	pub fn opened_entries(&self, program: &Program) -> Vec<OpIndex> {
+		let mut entries = self.output_ops(program);
+		if program.metrics_op().is_some() {
+			entries.push(OpIndex(program.trace_entries(self.job.steps()).saturating_sub(1)));
+		}
+		entries
 	}
 
 	/// The positions in the trace of a unit's outputs: of each parameter's last update, or of each step's classes.
@@ -241,11 +249,20 @@ impl TaskSpec {
 			return Err(ResultError::WrongCount);
 		}
 		let output_ops = self.output_ops(program);
-		if result.outputs.len() != output_ops.len() {
+		let last_metrics = program.metrics_op().is_some();
+		if result.outputs.len() != output_ops.len().saturating_add(usize::from(last_metrics)) {
 			return Err(ResultError::WrongCount);
 		}
-		let trace_len = self.trace_len(program);
-		let committed = |op, opening: &Opening| Trace::verify(&result.trace_root, trace_len, op, opening);
+		let entries = program.trace_entries(self.job.steps());
+		let committed = |op, opening: &Opening| Trace::verify(&result.trace_root, entries, op, opening);
+		if let Some(opening) = result.outputs.last().filter(|_| last_metrics) {
+			let entry = committed(OpIndex(entries.saturating_sub(1)), opening);
+			let entry = entry.map_err(|_| ResultError::BadOutputOpening)?;
+			let UnitMetrics { loss, correct, .. } = result.metrics;
+			if entry != (RunningMetrics { loss, correct }).to_entry() {
+				return Err(ResultError::BadMetrics);
+			}
+		}
 		for (index, (op, opening)) in output_ops.into_iter().zip(&result.outputs).enumerate() {
 			let claimed = if training {
 				result.parameters.get(index).copied()

@@ -74,12 +74,14 @@ pub struct Worker {
 	pub memory: u32,
 	/// What is left of its bond.
 	pub bond: Balance,
+	/// What of it is at stake for running units and for results whose windows run.
+	pub staked: Balance,
 	/// Deadlines missed since the last result.
 	pub missed: u8,
 	/// No unit is assigned to it before this block.
 	pub chilled_until: BlockNumber,
-	/// Takes no more units; leaves when the last is done.
-	pub leaving: bool,
+	/// Since when it takes no more units, if it is leaving.
+	pub leaving: Option<BlockNumber>,
 	/// Results accepted.
 	pub accepted: u32,
 }
@@ -109,6 +111,16 @@ pub struct Usefulness {
 }
 
 impl Usefulness {
+	/// The sums of both.
+	pub fn plus(&self, other: &Self) -> Self {
+		Self {
+			accepted: self.accepted.saturating_add(other.accepted),
+			spent: self.spent.saturating_add(other.spent),
+			useful_blocks: self.useful_blocks.saturating_add(other.useful_blocks),
+			idle_blocks: self.idle_blocks.saturating_add(other.idle_blocks),
+		}
+	}
+
 	/// Accepted over spent, in millionths; 0 when nothing was spent.
 	pub fn ratio_ppm(&self) -> u64 {
 		let ratio = self.accepted.saturating_mul(1_000_000).checked_div(self.spent).unwrap_or(0);

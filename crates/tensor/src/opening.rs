@@ -103,6 +103,12 @@ impl ChunkSet {
 		(index < total).then_some(Self { total, first: index, run: 1, stride: 1, count: 1 })
 	}
 
+	/// `count` consecutive chunks of a list of `total` chunks.
+	pub fn run(total: u64, first: u64, count: u64) -> Option<Self> {
+		let fits = count > 0 && first.checked_add(count)? <= total;
+		fits.then_some(Self { total, first, run: count, stride: count, count: 1 })
+	}
+
 	/// Bytes of all chunks of the set.
 	pub fn bytes(&self) -> u64 {
 		self.run.saturating_mul(self.count).saturating_mul(CHUNK_BYTES as u64)

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, Hash, ResultRecord, Seal, TaskId, TaskSpec};
+use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, Dispute, Hash, ResultRecord, Seal, TaskId, TaskSpec};
 use labora_runtime::opaque::Block;
 use labora_tensor::Commitment;
 use sp_api::{ApiError, ProvideRuntimeApi};
@@ -22,6 +22,8 @@ pub trait Chain: Send + Sync {
 	fn unit_result(&self, at: Hash, task: TaskId, round: u32, unit: u16) -> Result<Option<ResultRecord>, ChainError>;
 	/// The blocks that an assignment sealed.
 	fn seals(&self, at: Hash, assignment: AssignmentId) -> Result<Vec<Seal>, ChainError>;
+	/// A worker's results of which something is to be shown.
+	fn disputes(&self, at: Hash, worker: AccountId) -> Result<Vec<Dispute>, ChainError>;
 	/// Whether an account is a bonded worker.
 	fn is_worker(&self, at: Hash, account: &AccountId) -> Result<bool, ChainError>;
 }
@@ -55,6 +57,10 @@ where
 
 	fn seals(&self, at: Hash, assignment: AssignmentId) -> Result<Vec<Seal>, ChainError> {
 		Ok(self.0.runtime_api().seals(at, assignment)?)
+	}
+
+	fn disputes(&self, at: Hash, worker: AccountId) -> Result<Vec<Dispute>, ChainError> {
+		Ok(self.0.runtime_api().disputes(at, Some(worker))?)
 	}
 
 	fn is_worker(&self, at: Hash, account: &AccountId) -> Result<bool, ChainError> {

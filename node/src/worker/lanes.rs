@@ -14,12 +14,13 @@ use std::{
 use labora_engine::{Engine, EngineError, Miner, MiningTarget};
 use labora_pouw::{params::IDLE_DIMENSION, IdleSeed, UsefulProof};
 use labora_primitives::{AccountId, Hash, SpecError, WorkProof};
-use labora_tensor::Commitment;
+use labora_tensor::{Commitment, Tensor};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
 	chain::Chain,
+	checkpoints::Checkpoints,
 	claims::Claims,
 	describe,
 	inputs::{InputError, Inputs, Tensors},
@@ -53,6 +54,8 @@ pub(super) struct Shared {
 	/// Whether a unit can be started: what idle work asks between tiles, without the queue's lock.
 	pub(super) ready: AtomicBool,
 	pub(super) claims: Claims,
+	/// Parameters in the middle of units that were computed here.
+	pub(super) checkpoints: Checkpoints,
 	pub(super) closed: AtomicBool,
 }
 
@@ -84,7 +87,7 @@ impl Shared {
 	}
 
 	/// Whether the node stops.
-	fn is_closed(&self) -> bool {
+	pub(super) fn is_closed(&self) -> bool {
 		self.closed.load(Ordering::Relaxed)
 	}
 
@@ -236,7 +239,8 @@ fn compute(shared: &Shared, start: &Start, job: &MiningJob) -> Result<Draft, Uni
 	log::info!(target: LOG_TARGET, "⚙️  Started {}", describe(start.assignment, &start.unit));
 	match inputs {
 		Inputs::Steps(plan) => {
-			let miner = UnitMiner { shared, start, step_macs: program.macs() };
+			let base = origin.parameters.first().map_or(&[][..], |base| &base[..]);
+			let miner = UnitMiner { shared, start, base, steps: origin.steps(), step_macs: program.macs() };
 			let output = shared.engine.run(&plan, &miner)?;
 			if program.is_training() {
 				shared.tensors.keep(&output.parameters)?;
@@ -265,6 +269,9 @@ fn log_finished(name: &str, draft: &Draft, took: Duration) {
 struct UnitMiner<'a> {
 	shared: &'a Shared,
 	start: &'a Start,
+	/// Commitments of the parameters that the unit starts from.
+	base: &'a [Commitment],
+	steps: u32,
 	/// Multiply-accumulates of a step.
 	step_macs: u64,
 }
@@ -286,6 +293,12 @@ impl Miner for UnitMiner<'_> {
 
 	fn cancelled(&self) -> bool {
 		self.start.cancel.is_cancelled() || self.shared.is_closed()
+	}
+
+	fn entered(&self, step: u32, parameters: &dyn Fn() -> Vec<Arc<Tensor>>) {
+		if Checkpoints::wants(self.steps, step) {
+			self.shared.checkpoints.keep(self.start.unit, self.base, step, parameters());
+		}
 	}
 
 	fn progress(&self, done: u32, _of: u32) {

@@ -4,8 +4,9 @@
 //! ([`crate::mining`]). Between them stand as many `lanes` as there are mining threads, fed from one `queue`: each reads what its
 //! unit follows from (`unit`, `chain`), gets the tensors (`inputs`), has the engine compute it, and gives a
 //! draft of the result (`result`). The `reporter` keeps drafts (`drafts`) until the chain has accepted their results: it
-//! builds them, signs and submits them (`transactions`), and registers the miner as a worker if asked to. What is going on can
-//! be seen in [`WorkerStatus`].
+//! builds them, signs and submits them (`transactions`), and registers the miner as a worker if asked to. While a result's window runs,
+//! it also submits what audits and challenges demand; the `prover` computes it again, from `checkpoints`. What is going on can be
+//! seen in [`WorkerStatus`].
 //!
 //! A unit is deterministic, so nothing here has to survive a crash: what was lost is computed again.
 
@@ -29,10 +30,12 @@ use crate::{
 };
 
 mod chain;
+mod checkpoints;
 mod claims;
 mod drafts;
 mod inputs;
 mod lanes;
+mod prover;
 mod queue;
 mod reporter;
 mod result;
@@ -101,6 +104,7 @@ where
 		wake: Condvar::new(),
 		ready: Default::default(),
 		claims: Default::default(),
+		checkpoints: checkpoints::Checkpoints::new((config.memory_mib as usize) << 20),
 		closed: Default::default(),
 	});
 	let transactions = transactions::Transactions::new(client, pool, keystore, config.account.clone());
@@ -110,9 +114,11 @@ where
 	let drafts = drafts::Drafts::open(config.cache_dir.join(DRAFTS_FOLDER), kept);
 	let registration = config.slots.map(|slots| reporter::Registration::new(slots, config.memory_mib));
 	let lanes = lanes::Lanes::start(shared.clone(), config.threads);
-	let reporter = reporter::Reporter::new(shared, transactions, drafts, registration);
+	let (prover_sender, proved) = mpsc::unbounded_channel();
+	let prover = prover::Prover::start(shared.clone(), prover_sender);
+	let reporter = reporter::Reporter::new(shared, transactions, drafts, registration, prover);
 	spawn.spawn_blocking("mining-worker", "mining", async move {
-		reporter.run(jobs, computed).await;
+		reporter.run(jobs, computed, proved).await;
 		drop(lanes);
 	});
 	status

@@ -155,7 +155,7 @@ mod tests {
 
 	fn assignment(id: u64, kind: UnitKind) -> Assignment {
 		let unit = UnitRef { task: TaskId(id as u32), round: 0, kind };
-		Assignment { id: AssignmentId(id), unit, worker: AccountId::new([0; 32]), assigned: 1, deadline: 9 }
+		Assignment { id: AssignmentId(id), unit, worker: AccountId::new([0; 32]), assigned: 1, deadline: 9, stake: 0 }
 	}
 
 	fn steps(id: u64) -> Assignment {

@@ -1,12 +1,12 @@
 //! The worker's task on the node's side: takes jobs and computed units, and sees results through to their acceptance.
 
-use std::{pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use futures::{
 	stream::{SelectAll, Stream},
 	StreamExt,
 };
-use labora_primitives::{AccountId, Assignment, AssignmentId, BlockNumber, Hash, UnitKind, UnitRef};
+use labora_primitives::{AccountId, Assignment, AssignmentId, BlockNumber, Claim, Dispute, Hash, UnitKind, UnitRef};
 use labora_runtime::{opaque::Block, Nonce, RuntimeCall};
 use sc_transaction_pool_api::{TransactionPool, TransactionStatus};
 use sp_api::{Core, ProvideRuntimeApi};
@@ -19,6 +19,7 @@ use super::{
 	describe,
 	drafts::Drafts,
 	lanes::Shared,
+	prover::{Proved, Prover, Request},
 	queue::{Gone, Stage},
 	result::{Draft, DraftError},
 	transactions::{TransactionError, Transactions},
@@ -29,6 +30,8 @@ use crate::mining::{Jobs, MiningJob};
 
 /// Blocks after which a result that is in no block counts as lost.
 const PATIENCE: BlockNumber = 16;
+/// Blocks after which an answer is given again, if it is still demanded.
+const SHOW_PATIENCE: BlockNumber = 3;
 /// Blocks between two looks at whether the miner is registered.
 const REGISTRATION_PAUSE: BlockNumber = 10;
 
@@ -77,6 +80,9 @@ pub(super) struct Reporter<C, P: TransactionPool<Block = Block>> {
 	transactions: Transactions<C, P>,
 	drafts: Drafts,
 	registration: Option<Registration>,
+	prover: Prover,
+	/// What is being shown, and the height when it was asked for or submitted.
+	showing: BTreeMap<(AssignmentId, Claim), BlockNumber>,
 	events: Events<P::Hash>,
 	/// Numbers the submissions: an event of an earlier one says nothing about the current one.
 	submissions: u64,
@@ -93,12 +99,19 @@ where
 		transactions: Transactions<C, P>,
 		drafts: Drafts,
 		registration: Option<Registration>,
+		prover: Prover,
 	) -> Self {
-		Self { shared, transactions, drafts, registration, events: SelectAll::new(), submissions: 0 }
+		let (showing, events) = (BTreeMap::new(), SelectAll::new());
+		Self { shared, transactions, drafts, registration, prover, showing, events, submissions: 0 }
 	}
 
 	/// Works until no more jobs can come.
-	pub(super) async fn run(mut self, mut jobs: Jobs, mut computed: UnboundedReceiver<Draft>) {
+	pub(super) async fn run(
+		mut self,
+		mut jobs: Jobs,
+		mut computed: UnboundedReceiver<Draft>,
+		mut proved: UnboundedReceiver<Proved>,
+	) {
 		// The first job may be there already.
 		jobs.mark_changed();
 		loop {
@@ -116,6 +129,7 @@ where
 					let job = jobs.borrow().clone();
 					self.on_draft(draft, job.as_deref()).await;
 				}
+				Some(proved) = proved.recv() => self.on_proved(proved).await,
 				Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
 			}
 		}
@@ -132,7 +146,47 @@ where
 		for assignment in &job.assignments {
 			self.report(assignment, job).await;
 		}
+		if let Err(error) = self.show(job) {
+			log::warn!(target: LOG_TARGET, "What is to be shown of this miner's results is unknown: {error}");
+		}
 		self.register(job).await;
+	}
+
+	/// Has everything shown that is demanded of this miner's results.
+	fn show(&mut self, job: &MiningJob) -> Result<(), ReportError> {
+		let now = job.parent_number;
+		let chain = self.shared.chain.clone();
+		let disputes = chain.disputes(job.parent, self.shared.account.clone())?;
+		let demanded = |key: &(AssignmentId, Claim)| {
+			let of = |dispute: &Dispute| dispute.demands.iter().any(|demand| demand.claim == key.1);
+			disputes.iter().any(|dispute| dispute.assignment == key.0 && of(dispute))
+		};
+		self.showing.retain(|key, since| demanded(key) && since.saturating_add(SHOW_PATIENCE) >= now);
+		for Dispute { assignment, result, demands } in disputes {
+			let open = demands.into_iter().map(|demand| demand.claim);
+			let claims: Vec<_> = open.filter(|claim| !self.showing.contains_key(&(assignment, *claim))).collect();
+			if claims.is_empty() {
+				continue;
+			}
+			self.showing.extend(claims.iter().map(|claim| ((assignment, *claim), now)));
+			let name = describe(assignment, &result.unit);
+			log::info!(target: LOG_TARGET, "🔎 {} parts of {name} are to be shown", claims.len());
+			let origin = Origin::of_result(&*chain, job.parent, &result)?;
+			let trace = self.drafts.get_mut(&result.unit).map(|pending| pending.draft.trace());
+			self.prover.ask(Request { assignment, result, origin, trace, claims });
+		}
+		Ok(())
+	}
+
+	/// Submits what the prover shows.
+	async fn on_proved(&mut self, proved: Proved) {
+		let Proved { assignment, claim, answer } = proved;
+		// It is asked for again if it is still demanded some blocks later.
+		let Some(answer) = answer else { return };
+		let call = pallet_disputes::Call::answer { assignment, claim, answer };
+		if let Err(error) = self.transactions.submit(RuntimeCall::Disputes(call)).await {
+			log::warn!(target: LOG_TARGET, "The answer to {claim:?} of assignment {assignment} was not submitted: {error}");
+		}
 	}
 
 	/// A unit is computed.

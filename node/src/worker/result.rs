@@ -59,11 +59,16 @@ impl Draft {
 		Self { origin, trace, parameters, metrics, classes }
 	}
 
+	/// The commitments of all op outputs, and what follows them.
+	pub fn trace(&self) -> Trace {
+		Trace(self.trace.clone())
+	}
+
 	/// The result, given the blocks that the assignment sealed. Checked as the chain checks it.
 	pub fn result(&self, seals: &[Seal]) -> Result<UnitResult, DraftError> {
 		let spec = &self.origin.spec;
 		let program = spec.check().map_err(DraftError::Spec)?;
-		let trace = Trace(self.trace.clone());
+		let trace = self.trace();
 		let mut result = UnitResult {
 			trace_root: trace.root(),
 			parameters: bounded(self.parameters.clone())?,
@@ -75,7 +80,7 @@ impl Draft {
 		let checked = match self.origin.unit.kind {
 			UnitKind::Merge => spec.check_merge(&result),
 			UnitKind::Steps(_) => {
-				let outputs = spec.output_ops(&program).into_iter().map(|op| open(&trace, op));
+				let outputs = spec.opened_entries(&program).into_iter().map(|op| open(&trace, op));
 				result.outputs = bounded(outputs.collect::<Result<_, _>>()?)?;
 				let seals_opened = seals.iter().map(|seal| self.open_seal(&program, &trace, seal));
 				result.seals = bounded(seals_opened.collect::<Result<_, _>>()?)?;

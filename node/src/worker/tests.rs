@@ -51,6 +51,10 @@ impl Chain for Tables {
 		Ok(Vec::new())
 	}
 
+	fn disputes(&self, _: Hash, _: AccountId) -> Result<Vec<labora_primitives::Dispute>, ChainError> {
+		Ok(Vec::new())
+	}
+
 	fn is_worker(&self, _: Hash, _: &AccountId) -> Result<bool, ChainError> {
 		Ok(true)
 	}
@@ -92,6 +96,7 @@ impl Bench {
 			wake: Condvar::new(),
 			ready: Default::default(),
 			claims: Default::default(),
+			checkpoints: super::checkpoints::Checkpoints::new(1 << 20),
 			closed: Default::default(),
 		});
 		let lanes = Some(Lanes::start(shared.clone(), lanes));
@@ -123,7 +128,7 @@ impl Bench {
 }
 
 fn assignment(id: u64, unit: UnitRef) -> Assignment {
-	Assignment { id: AssignmentId(id), unit, worker: account(), assigned: 0, deadline: 100 }
+	Assignment { id: AssignmentId(id), unit, worker: account(), assigned: 0, deadline: 100, stake: 0 }
 }
 
 /// What arrives within a while.

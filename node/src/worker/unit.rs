@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use codec::{Decode, Encode};
 use labora_graph::Program;
-use labora_primitives::{Hash, SpecError, TaskSpec, UnitKind, UnitRef};
+use labora_primitives::{Hash, SpecError, StandingResult, TaskSpec, UnitKind, UnitRef};
 use labora_tensor::Commitment;
 
 use super::chain::{Chain, ChainError};
@@ -48,6 +48,18 @@ impl Origin {
 			}
 		};
 		Ok(Self { unit, spec, parameters })
+	}
+
+	/// What a standing result was computed from. The same as [`Self::read`], but for what was rolled back since.
+	pub fn of_result(chain: &dyn Chain, at: Hash, result: &StandingResult) -> Result<Self, OriginError> {
+		let unit = result.unit;
+		match unit.kind {
+			UnitKind::Merge => Self::read(chain, at, unit),
+			UnitKind::Steps(_) => {
+				let spec = chain.spec(at, unit.task)?.ok_or(OriginError::Unknown)?;
+				Ok(Self { unit, spec, parameters: vec![result.base.to_vec()] })
+			}
+		}
 	}
 
 	/// The checked program of one step.

@@ -33,7 +33,14 @@ impl<T: Config> Pallet<T> {
 	fn open_units_of(task: TaskId) -> Vec<OpenUnit> {
 		let (Some(spec), Some(info)) = (Specs::<T>::get(task), Tasks::<T>::get(task)) else { return Vec::new() };
 		let memory = spec.unit_memory();
-		let of = |kind| OpenUnit { unit: UnitRef { task, round: info.round, kind }, memory, deadline: spec.deadline };
+		// A result needs room among those whose windows run: else its unit would be computed for nothing.
+		let standing = StandingOf::<T>::decode_len(task).unwrap_or(0);
+		if standing.saturating_add(info.units.len()) > MAX_STANDING as usize {
+			return Vec::new();
+		}
+		let stake = T::Disputes::stake(spec.price, spec.graph.ops.len() as u32);
+		let unit = |kind| UnitRef { task, round: info.round, kind };
+		let of = |kind| OpenUnit { unit: unit(kind), memory, deadline: spec.deadline, stake };
 		let open = info.units.iter().enumerate().filter(|(_, state)| **state == UnitState::Open);
 		match info.phase {
 			Phase::Units => open.map(|(unit, _)| of(UnitKind::Steps(unit as u16))).collect(),
@@ -58,7 +65,7 @@ impl<T: Config> Pallet<T> {
 
 impl<T: Config> TaskBoard for Pallet<T> {
 	fn open_units(limit: u32) -> Vec<OpenUnit> {
-		// A task without open units costs its two reads; there are at most `MaxOpenTasks`.
+		// A task without open units costs its three reads; there are at most `MaxOpenTasks`.
 		let tasks = OpenTasks::<T>::get();
 		tasks.iter().flat_map(|(_, task)| Self::open_units_of(*task)).take(limit as usize).collect()
 	}
@@ -79,7 +86,7 @@ impl<T: Config> TaskBoard for Pallet<T> {
 					*state = UnitState::Open;
 				}
 			}
-			Self::settle_cancelled(task, info);
+			Self::settle(task, info);
 		});
 	}
 }

@@ -4,9 +4,10 @@
 //! `pallet-work`, and their results arrive here ([`Call::submit_result`]). A result must agree with itself and with the blocks its
 //! unit sealed; then its price is owed and the next work opens. A training round of several units ends with a merge unit, which
 //! averages their parameters. When a result has outlived its window, its price is paid from the escrow and the reward
-//! held under its assignment vests.
+//! held under its assignment vests (`standing`). A result that is found wrong before falls, and with it what was built on it
+//! (`rollback`).
 //!
-//! What it is not: it holds no tensors (nodes do, by commitment), and does not recompute results.
+//! What it is not: it holds no tensors (nodes do, by commitment), and does not judge results; `pallet-disputes` does.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 // Not `expect_used`: the pallet macros' own code has some.
@@ -18,44 +19,31 @@ pub use pallet::*;
 
 mod board;
 mod results;
+mod rollback;
+mod standing;
 pub mod weights;
 
-use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{
 	pallet_prelude::*,
 	traits::{
 		fungible::{Inspect, MutateHold},
-		tokens::{Fortitude, Precision, Restriction},
+		tokens::Precision,
 	},
 };
 use labora_graph::GraphError;
 use labora_primitives::{
-	limits::MaxOutput,
-	money::{round_budget, split_price},
-	AccountId, AssignmentId, AssignmentLedger, Balance, BlockNumber, Phase, ResultError, ResultRecord, RewardLedger,
-	SpecError, TaskId, TaskInfo, TaskSpec, UnitKind, UnitMetrics, UnitResult, UnitState,
+	limits::{MaxOutput, MAX_STANDING},
+	money::round_budget,
+	AccountId, AssignmentId, AssignmentLedger, Balance, BlockNumber, DisputeLedger, Phase, ResultError, ResultRecord,
+	RewardLedger, SpecError, StandingResult, TaskId, TaskInfo, TaskSpec, UnitKind, UnitMetrics, UnitResult, UnitState,
 };
 use labora_tensor::Commitment;
-use scale_info::TypeInfo;
 use sp_runtime::traits::SaturatedConversion;
 
 pub use weights::WeightInfo;
 
-/// Most results that one block takes: what its maturing queue and its hook can hold.
-pub const MAX_RESULTS_PER_BLOCK: u32 = 64;
-
-/// A result whose window runs.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct Maturing {
-	/// The assignment.
-	pub assignment: AssignmentId,
-	/// Who pays.
-	pub sponsor: AccountId,
-	/// Who is paid.
-	pub worker: AccountId,
-	/// How much, the burned share included.
-	pub price: Balance,
-}
+/// Most results whose windows end in one block. Half of it new results may fill; the rest is for those that are put off.
+pub const MAX_MATURING_PER_BLOCK: u32 = 128;
 
 #[frame_support::pallet]
 pub mod pallet {
@@ -73,6 +61,8 @@ pub mod pallet {
 		type Assignments: AssignmentLedger;
 		/// The rewards held under assignments.
 		type Rewards: RewardLedger;
+		/// What is open about results.
+		type Disputes: DisputeLedger;
 		/// Blocks that a result must outlive before it is paid.
 		#[pallet::constant]
 		type ResultWindow: Get<BlockNumber>;
@@ -134,10 +124,24 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Outputs<T> = StorageDoubleMap<_, Twox64Concat, TaskId, Twox64Concat, u16, BoundedVec<u8, MaxOutput>>;
 
-	/// Results whose window ends in a block.
+	/// Accepted results whose windows run.
 	#[pallet::storage]
-	pub type MaturingAt<T> =
-		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<Maturing, ConstU32<MAX_RESULTS_PER_BLOCK>>, ValueQuery>;
+	pub type Standing<T> = StorageMap<_, Twox64Concat, AssignmentId, StandingResult>;
+
+	/// The standing results of each task.
+	#[pallet::storage]
+	pub type StandingOf<T> =
+		StorageMap<_, Twox64Concat, TaskId, BoundedVec<AssignmentId, ConstU32<MAX_STANDING>>, ValueQuery>;
+
+	/// Results to be looked at in a block: their window may be over.
+	#[pallet::storage]
+	pub type MaturingAt<T> = StorageMap<
+		_,
+		Twox64Concat,
+		BlockNumber,
+		BoundedVec<AssignmentId, ConstU32<MAX_MATURING_PER_BLOCK>>,
+		ValueQuery,
+	>;
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -205,12 +209,31 @@ pub mod pallet {
 			/// What a round can cost.
 			needed: Balance,
 		},
-		/// The task is done; what was left of the escrow returned.
+		/// All rounds of the task are complete. Its results may still be challenged while their windows run.
 		TaskCompleted {
+			/// The task.
+			task: TaskId,
+		},
+		/// A completed or cancelled task can change no more; what was left of the escrow returned.
+		TaskSettled {
 			/// The task.
 			task: TaskId,
 			/// What returned.
 			returned: Balance,
+		},
+		/// An accepted result was found wrong, and what was built on it is void: the task goes on from there.
+		TaskRolledBack {
+			/// The task.
+			task: TaskId,
+			/// The round that is open again.
+			round: u32,
+		},
+		/// A result was built on one that fell: it is no part of its task any more.
+		ResultVoided {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// Who computed it.
+			worker: AccountId,
 		},
 	}
 
@@ -280,6 +303,8 @@ pub mod pallet {
 		WrongResultSize,
 		/// An output does not open to the trace.
 		BadOutputOpening,
+		/// The metrics are not the running metrics at the trace's end.
+		BadMetrics,
 		/// Not one seal opening per block that the unit sealed.
 		WrongSealCount,
 		/// A seal's operand is not what the block said.
@@ -327,6 +352,7 @@ pub mod pallet {
 			match error {
 				ResultError::WrongCount => Self::WrongResultSize,
 				ResultError::BadOutputOpening => Self::BadOutputOpening,
+				ResultError::BadMetrics => Self::BadMetrics,
 				ResultError::WrongSealCount => Self::WrongSealCount,
 				ResultError::BadSealOpening => Self::BadSealOpening,
 			}
@@ -337,9 +363,10 @@ pub mod pallet {
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
 		/// Pays what has outlived its window.
 		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
-			let matured = MaturingAt::<T>::take(number.saturated_into::<BlockNumber>());
+			let now = number.saturated_into::<BlockNumber>();
+			let matured = MaturingAt::<T>::take(now);
 			let weight = T::WeightInfo::mature(matured.len() as u32);
-			matured.into_iter().for_each(Self::pay);
+			matured.into_iter().for_each(|id| Self::mature(id, now));
 			weight
 		}
 
@@ -404,15 +431,14 @@ pub mod pallet {
 		}
 
 		/// Ends a task: no more units are given out. Units that workers have may still be finished and are paid; the rest of
-		/// the escrow returns when the last of them is done, at once if there is none.
+		/// the escrow returns when the window of the last result is over, at once if there is none.
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::cancel())]
 		pub fn cancel(origin: OriginFor<T>, task: TaskId) -> DispatchResult {
 			let (_, mut info) = Self::sponsored(origin, task)?;
 			info.phase = Phase::Cancelled;
 			Self::deposit_event(Event::TaskCancelled { task });
-			Self::close(task);
-			Self::settle_cancelled(task, &mut info);
+			Self::settle(task, &mut info);
 			Tasks::<T>::insert(task, info);
 			Ok(())
 		}
@@ -455,40 +481,5 @@ impl<T: Config> Pallet<T> {
 
 	fn open_states(units: u16) -> BoundedVec<UnitState, labora_primitives::limits::MaxUnits> {
 		BoundedVec::truncate_from(alloc::vec![UnitState::Open; usize::from(units)])
-	}
-
-	/// Returns the escrow of a task that no result can claim any more, and says how much.
-	fn return_escrow(info: &mut TaskInfo) -> Balance {
-		let escrow = core::mem::take(&mut info.escrow);
-		let released = T::Currency::release(&HoldReason::Escrow.into(), &info.sponsor, escrow, Precision::BestEffort);
-		debug_assert!(released == Ok(escrow), "escrow is this pallet's own hold");
-		escrow
-	}
-
-	/// Pays a matured result from its sponsor's escrow, and vests the reward held under it.
-	fn pay(matured: Maturing) {
-		let Maturing { assignment, sponsor, worker, price } = matured;
-		let (paid, burned) = split_price(price);
-		let reason = HoldReason::Escrow.into();
-		let transferred = T::Currency::transfer_on_hold(
-			&reason,
-			&sponsor,
-			&worker,
-			paid,
-			Precision::BestEffort,
-			Restriction::Free,
-			Fortitude::Force,
-		);
-		let burnt = T::Currency::burn_held(&reason, &sponsor, burned, Precision::BestEffort, Fortitude::Force);
-		if transferred != Ok(paid) || burnt != Ok(burned) {
-			log::error!(target: "runtime::tasks", "escrow of assignment {assignment}: {transferred:?}, {burnt:?}");
-		}
-		T::Rewards::vest(assignment);
-		Self::deposit_event(Event::ResultPaid {
-			assignment,
-			worker,
-			paid: transferred.unwrap_or(0),
-			burned: burnt.unwrap_or(0),
-		});
 	}
 }

@@ -1,5 +1,6 @@
 //! Results: what they must agree with, and what they open.
 
+use alloc::vec::Vec;
 use labora_primitives::{
 	money::{decayed_price, merge_price},
 	Assignment, Job,
@@ -22,16 +23,17 @@ impl<T: Config> Pallet<T> {
 		*state = UnitState::Accepted;
 
 		let full_price = Self::check(&spec, &assignment, &result)?;
-		let price = decayed_price(full_price, assignment.assigned, assignment.deadline, now);
-		Self::owe(&mut info, &assignment, price, now)?;
+		// A round begins only when the escrow covers it, so this is never short.
+		let price = decayed_price(full_price, assignment.assigned, assignment.deadline, now).min(info.escrow);
+		ensure!(T::Disputes::opened(id), Error::<T>::TooManyResults);
+		Self::stand(&assignment, &result, price, now)?;
+		info.escrow = info.escrow.saturating_sub(price);
 		Self::record(&spec, &mut info, &assignment, result, now);
 		T::Assignments::complete(id);
 		let (round, unit) = (assignment.unit.round, assignment.unit.kind);
 		Self::deposit_event(Event::ResultAccepted { task, round, unit, assignment: id, worker: who, price });
 
-		if info.phase == Phase::Cancelled {
-			Self::settle_cancelled(task, &mut info);
-		} else if info.units.iter().all(|state| *state == UnitState::Accepted) {
+		if info.phase != Phase::Cancelled && info.units.iter().all(|state| *state == UnitState::Accepted) {
 			Self::advance(task, &spec, &mut info);
 		}
 		Tasks::<T>::insert(task, info);
@@ -58,22 +60,6 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Moves the price from the task's escrow to the queue of maturing results.
-	fn owe(info: &mut TaskInfo, assignment: &Assignment, price: Balance, now: BlockNumber) -> DispatchResult {
-		// A round begins only when the escrow covers it, so this cannot be short.
-		let price = price.min(info.escrow);
-		let due = now.saturating_add(T::ResultWindow::get());
-		let maturing = Maturing {
-			assignment: assignment.id,
-			sponsor: info.sponsor.clone(),
-			worker: assignment.worker.clone(),
-			price,
-		};
-		MaturingAt::<T>::try_append(due, maturing).map_err(|()| Error::<T>::TooManyResults)?;
-		info.escrow = info.escrow.saturating_sub(price);
-		Ok(())
-	}
-
 	/// Keeps what the chain keeps of a result.
 	fn record(spec: &TaskSpec, info: &mut TaskInfo, assignment: &Assignment, result: UnitResult, now: BlockNumber) {
 		let unit = assignment.unit;
@@ -82,7 +68,7 @@ impl<T: Config> Pallet<T> {
 			return;
 		};
 		info.accepted_macs = info.accepted_macs.saturating_add(info.unit_macs);
-		T::Rewards::accepted(assignment.id, info.unit_macs);
+		T::Rewards::accepted(info.unit_macs);
 		if matches!(spec.job, Job::Inference { .. }) {
 			Outputs::<T>::insert(unit.task, index, result.classes);
 		}
@@ -136,30 +122,30 @@ impl<T: Config> Pallet<T> {
 
 	fn complete(task: TaskId, info: &mut TaskInfo) {
 		info.phase = Phase::Completed;
-		Self::close(task);
-		let returned = Self::return_escrow(info);
-		Self::deposit_event(Event::TaskCompleted { task, returned });
+		Self::deposit_event(Event::TaskCompleted { task });
 	}
 
-	/// Opens the units of the current round, if the escrow covers it.
+	/// Opens the units of the current round that have no result, if the escrow covers them.
 	pub(crate) fn begin_round(task: TaskId, spec: &TaskSpec, info: &mut TaskInfo) {
-		let needed = round_budget(spec.price, spec.job.units());
-		if info.escrow >= needed {
-			info.phase = Phase::Units;
-			info.units = Self::open_states(spec.job.units());
-		} else {
+		let state = |unit| match Results::<T>::contains_key(task, (info.round, unit)) {
+			true => UnitState::Accepted,
+			false => UnitState::Open,
+		};
+		let states: Vec<UnitState> = (0..spec.job.units()).map(state).collect();
+		let open = states.iter().filter(|state| **state == UnitState::Open).count() as u16;
+		let merge = if spec.job.units() > 1 { merge_price(spec.price) } else { 0 };
+		let needed = spec.price.saturating_mul(Balance::from(open)).saturating_add(merge);
+		if info.escrow < needed {
 			info.phase = Phase::Unfunded;
 			info.units = BoundedVec::new();
 			Self::deposit_event(Event::TaskUnfunded { task, needed });
-		}
-	}
-
-	/// Returns the escrow of a cancelled task when no worker is at it any more.
-	pub(crate) fn settle_cancelled(task: TaskId, info: &mut TaskInfo) {
-		let running = info.units.iter().any(|state| matches!(state, UnitState::Assigned(_)));
-		if info.phase == Phase::Cancelled && !running && info.escrow > 0 {
-			let returned = Self::return_escrow(info);
-			Self::deposit_event(Event::TaskCompleted { task, returned });
+		} else if open == 0 {
+			// Only the merge of the round fell.
+			info.phase = Phase::Merge;
+			info.units = Self::open_states(1);
+		} else {
+			info.phase = Phase::Units;
+			info.units = BoundedVec::truncate_from(states);
 		}
 	}
 }

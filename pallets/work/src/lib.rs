@@ -16,15 +16,14 @@ extern crate alloc;
 
 pub use pallet::*;
 
+mod rewards;
 pub mod weights;
 
-use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{
 	pallet_prelude::*,
 	traits::{
 		fungible::{Mutate, MutateHold},
-		tokens::{Fortitude, Precision},
 		Time,
 	},
 };
@@ -48,6 +47,9 @@ pub use weights::WeightInfo;
 
 /// Engine of the pre-runtime digest that names the block's author: the one `sc-consensus-pow` reads.
 pub const ENGINE_ID: sp_runtime::ConsensusEngineId = *b"pow_";
+
+/// Spans of blocks that the recent usefulness looks back on.
+pub const SPANS: u32 = 16;
 
 /// The reward held under an assignment, and the blocks that it sealed.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
@@ -84,6 +86,9 @@ pub mod pallet {
 		/// Part of it that a block sealed by idle work pays.
 		#[pallet::constant]
 		type IdleShare: Get<Permill>;
+		/// Blocks of a span that the recent usefulness is counted in.
+		#[pallet::constant]
+		type SpanBlocks: Get<labora_primitives::BlockNumber>;
 		/// Weights of the calls.
 		type WeightInfo: WeightInfo;
 	}
@@ -129,6 +134,10 @@ pub mod pallet {
 	/// Work spent and work accepted, over all time.
 	#[pallet::storage]
 	pub type WorkTotals<T> = StorageValue<_, Usefulness, ValueQuery>;
+
+	/// The same for the last spans of [`Config::SpanBlocks`] blocks, the current one at the end.
+	#[pallet::storage]
+	pub type Spans<T> = StorageValue<_, BoundedVec<Usefulness, ConstU32<SPANS>>, ValueQuery>;
 
 	#[pallet::genesis_config]
 	pub struct GenesisConfig<T: Config> {
@@ -210,6 +219,13 @@ pub mod pallet {
 			/// How much.
 			amount: Balance,
 		},
+		/// A span of blocks is over.
+		UsefulnessCounted {
+			/// Of the last spans.
+			recent: Usefulness,
+			/// Of all time.
+			total: Usefulness,
+		},
 		/// An idle block's reward was paid.
 		IdleRewardPaid {
 			/// To whom.
@@ -289,7 +305,9 @@ pub mod pallet {
 		fn on_finalize(number: BlockNumberFor<T>) {
 			assert!(Proved::<T>::take(), "a block must prove its work");
 			Author::<T>::kill();
-			Self::adjust_difficulty(number.saturated_into());
+			let height = number.saturated_into();
+			Self::adjust_difficulty(height);
+			Self::turn_span(height);
 		}
 	}
 
@@ -437,7 +455,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn count(difficulty: Difficulty, useful: bool) {
-		WorkTotals::<T>::mutate(|totals| {
+		Self::tally(|totals| {
 			let (blocks, spent) = if useful {
 				(&mut totals.useful_blocks, difficulty.0)
 			} else {
@@ -445,6 +463,39 @@ impl<T: Config> Pallet<T> {
 			};
 			*blocks = blocks.saturating_add(1);
 			totals.spent = totals.spent.saturating_add(spent);
+		});
+	}
+
+	/// Changes the totals of all time and of the current span.
+	fn tally(change: impl Fn(&mut Usefulness)) {
+		WorkTotals::<T>::mutate(&change);
+		Spans::<T>::mutate(|spans| {
+			if spans.is_empty() {
+				let _ = spans.try_push(Usefulness::default());
+			}
+			if let Some(current) = spans.last_mut() {
+				change(current);
+			}
+		});
+	}
+
+	/// How useful the work of the last [`SPANS`] spans was, the current one included.
+	pub fn recent() -> Usefulness {
+		Spans::<T>::get().iter().fold(Usefulness::default(), |sum, span| sum.plus(span))
+	}
+
+	/// Ends a span of blocks every [`Config::SpanBlocks`] blocks.
+	fn turn_span(height: u64) {
+		if !height.is_multiple_of(u64::from(T::SpanBlocks::get().max(1))) {
+			return;
+		}
+		let recent = Self::recent();
+		Self::deposit_event(Event::UsefulnessCounted { recent, total: WorkTotals::<T>::get() });
+		Spans::<T>::mutate(|spans| {
+			if spans.is_full() {
+				spans.remove(0);
+			}
+			let _ = spans.try_push(Usefulness::default());
 		});
 	}
 
@@ -459,46 +510,5 @@ impl<T: Config> Pallet<T> {
 		let anchor = schedule.caught_up(anchor, height, now);
 		NextDifficulty::<T>::put(schedule.next(&anchor, height, now));
 		DifficultyAnchor::<T>::put(anchor);
-	}
-
-	/// Ends the hold of an assignment's reward, if there is one.
-	fn release(id: AssignmentId, end: impl FnOnce(&HeldReward) -> DispatchResult) -> Option<HeldReward> {
-		let held = HeldRewards::<T>::take(id)?;
-		if let Err(error) = end(&held) {
-			// The hold is this pallet's own, so this cannot happen while its bookkeeping is right.
-			log::error!(target: "runtime::work", "held reward of assignment {id}: {error:?}");
-			debug_assert!(false, "held reward of assignment {id}: {error:?}");
-		}
-		Some(held)
-	}
-}
-
-impl<T: Config> RewardLedger for Pallet<T> {
-	fn seals(id: AssignmentId) -> Vec<Seal> {
-		HeldRewards::<T>::get(id).map(|held| held.seals.into_inner()).unwrap_or_default()
-	}
-
-	fn accepted(_: AssignmentId, macs: u128) {
-		WorkTotals::<T>::mutate(|totals| totals.accepted = totals.accepted.saturating_add(macs));
-	}
-
-	fn vest(id: AssignmentId) {
-		let release = |held: &HeldReward| {
-			let reason = HoldReason::Reward.into();
-			T::Currency::release(&reason, &held.worker, held.amount, Precision::Exact).map(|_| ())
-		};
-		if let Some(HeldReward { worker, amount, .. }) = Self::release(id, release) {
-			Self::deposit_event(Event::RewardVested { assignment: id, worker, amount });
-		}
-	}
-
-	fn burn(id: AssignmentId) {
-		let burn = |held: &HeldReward| {
-			let (reason, worker) = (HoldReason::Reward.into(), &held.worker);
-			T::Currency::burn_held(&reason, worker, held.amount, Precision::Exact, Fortitude::Force).map(|_| ())
-		};
-		if let Some(HeldReward { worker, amount, .. }) = Self::release(id, burn) {
-			Self::deposit_event(Event::RewardBurned { assignment: id, worker, amount });
-		}
 	}
 }

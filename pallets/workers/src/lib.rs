@@ -1,9 +1,10 @@
 //! Workers and their assignments.
 //!
-//! A worker bonds an amount per slot. At the end of every block a bounded scheduler gives open units, best price per
+//! A worker bonds an amount per slot, or more. Every unit that it is given puts part of the bond at stake, until its result has outlived
+//! its window: whoever has nothing left to stake is given nothing. At the end of every block a bounded scheduler gives open units, best price per
 //! multiply-accumulate first, to free slots, chosen by a hash of (parent, unit, worker): nobody races for a unit, and no sponsor
-//! steers its task to its own machines. A missed deadline costs part of a slot's bond and reopens the unit; repeated, it chills the
-//! worker for a while.
+//! steers its task to its own machines. A missed deadline costs part of the stake and reopens the unit; repeated, it chills the
+//! worker for a while. A worker that leaves has its bond back after a while, in which what it did can still be reported.
 //!
 //! What it is not: it knows nothing of what a unit is (`pallet-tasks`) or of blocks' rewards (`pallet-work`).
 
@@ -23,12 +24,12 @@ use frame_support::{
 	pallet_prelude::*,
 	traits::{
 		fungible::{Inspect, MutateHold},
-		tokens::{Fortitude, Precision},
+		tokens::{Fortitude, Precision, Restriction},
 	},
 };
 use labora_primitives::{
 	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, OpenUnit,
-	RewardLedger, TaskBoard, UnitRef, Worker,
+	RewardLedger, Slashed, TaskBoard, UnitRef, Worker,
 };
 use sp_runtime::{traits::SaturatedConversion, Permill};
 
@@ -38,8 +39,6 @@ pub use weights::WeightInfo;
 pub const MAX_ASSIGNED_PER_BLOCK: u32 = 16;
 /// Most workers that are asked for one unit.
 pub const MAX_CANDIDATES: usize = 32;
-/// Part of its slots' bond that a worker must still have to be given units.
-const LEAST_BOND: Permill = Permill::from_percent(50);
 /// Blocks after a deadline that its check may be put off to, when too many fall on one block.
 const DEADLINE_SPREAD: u32 = 64;
 
@@ -59,10 +58,10 @@ pub mod pallet {
 		type Tasks: TaskBoard;
 		/// The rewards held under assignments.
 		type Rewards: RewardLedger;
-		/// Bond of one slot.
+		/// Least bond of one slot.
 		#[pallet::constant]
 		type SlotBond: Get<Balance>;
-		/// Part of a slot's bond that a missed deadline costs.
+		/// Part of a unit's stake that a missed deadline costs.
 		#[pallet::constant]
 		type MissedSlash: Get<Permill>;
 		/// Deadlines missed in a row that chill a worker.
@@ -71,6 +70,9 @@ pub mod pallet {
 		/// Blocks that a chilled worker is given nothing.
 		#[pallet::constant]
 		type ChillBlocks: Get<BlockNumber>;
+		/// Blocks between a worker's leaving and the return of its bond.
+		#[pallet::constant]
+		type UnbondingBlocks: Get<BlockNumber>;
 		/// Most workers at a time.
 		#[pallet::constant]
 		type MaxWorkers: Get<u32>;
@@ -136,10 +138,28 @@ pub mod pallet {
 			/// What it bonded.
 			bond: Balance,
 		},
+		/// A worker raised its bond.
+		BondRaised {
+			/// Who.
+			worker: AccountId,
+			/// By how much.
+			amount: Balance,
+		},
 		/// A worker takes no more units.
 		WorkerLeaving {
 			/// Who.
 			worker: AccountId,
+			/// It can withdraw its bond from this block on, if nothing of it is at stake by then.
+			from: BlockNumber,
+		},
+		/// Part of a worker's bond was taken.
+		WorkerSlashed {
+			/// Who.
+			worker: AccountId,
+			/// How much was taken.
+			taken: Balance,
+			/// How much of it was burned.
+			burned: Balance,
 		},
 		/// A worker left and has its bond back.
 		WorkerLeft {
@@ -191,6 +211,12 @@ pub mod pallet {
 		TooManyWorkers,
 		/// The worker is leaving already.
 		AlreadyLeaving,
+		/// The worker is not leaving.
+		NotLeaving,
+		/// The worker left too short a while ago.
+		StillUnbonding,
+		/// Part of the bond is at stake for a unit or a result.
+		BondAtStake,
 	}
 
 	#[pallet::hooks]
@@ -223,23 +249,65 @@ pub mod pallet {
 			let bond = T::SlotBond::get().saturating_mul(Balance::from(slots));
 			Roster::<T>::try_append(who.clone()).map_err(|()| Error::<T>::TooManyWorkers)?;
 			T::Currency::hold(&HoldReason::Bond.into(), &who, bond).map_err(|_| Error::<T>::BondTooSmall)?;
-			let worker =
-				Worker { slots, busy: 0, memory, bond, missed: 0, chilled_until: 0, leaving: false, accepted: 0 };
+			let worker = Worker {
+				slots,
+				busy: 0,
+				memory,
+				bond,
+				staked: 0,
+				missed: 0,
+				chilled_until: 0,
+				leaving: None,
+				accepted: 0,
+			};
 			Workers::<T>::insert(&who, worker);
 			Self::deposit_event(Event::WorkerRegistered { worker: who, slots, bond });
 			Ok(())
 		}
 
-		/// Takes no more units; the bond returns when the last one is done, at once if there is none.
+		/// Takes no more units. The bond can be withdrawn when nothing of it is at stake, after the unbonding time.
 		#[pallet::call_index(1)]
 		#[pallet::weight(T::WeightInfo::leave())]
 		pub fn leave(origin: OriginFor<T>) -> DispatchResult {
 			let who = ensure_signed(origin)?;
 			let mut worker = Workers::<T>::get(&who).ok_or(Error::<T>::NotRegistered)?;
-			ensure!(!worker.leaving, Error::<T>::AlreadyLeaving);
-			worker.leaving = true;
-			Self::deposit_event(Event::WorkerLeaving { worker: who.clone() });
-			Self::put(&who, worker);
+			ensure!(worker.leaving.is_none(), Error::<T>::AlreadyLeaving);
+			let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+			worker.leaving = Some(now);
+			Workers::<T>::insert(&who, worker);
+			Roster::<T>::mutate(|roster| roster.retain(|other| *other != who));
+			let from = now.saturating_add(T::UnbondingBlocks::get());
+			Self::deposit_event(Event::WorkerLeaving { worker: who, from });
+			Ok(())
+		}
+
+		/// Raises the bond: more can be at stake at a time, and a worker that was slashed gets units again.
+		#[pallet::call_index(2)]
+		#[pallet::weight(T::WeightInfo::bond_more())]
+		pub fn bond_more(origin: OriginFor<T>, amount: Balance) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			let mut worker = Workers::<T>::get(&who).ok_or(Error::<T>::NotRegistered)?;
+			ensure!(worker.leaving.is_none(), Error::<T>::AlreadyLeaving);
+			T::Currency::hold(&HoldReason::Bond.into(), &who, amount).map_err(|_| Error::<T>::BondTooSmall)?;
+			worker.bond = worker.bond.saturating_add(amount);
+			Workers::<T>::insert(&who, worker);
+			Self::deposit_event(Event::BondRaised { worker: who, amount });
+			Ok(())
+		}
+
+		/// Takes back the bond of a worker that left.
+		#[pallet::call_index(3)]
+		#[pallet::weight(T::WeightInfo::withdraw())]
+		pub fn withdraw(origin: OriginFor<T>) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			let worker = Workers::<T>::get(&who).ok_or(Error::<T>::NotRegistered)?;
+			let left = worker.leaving.ok_or(Error::<T>::NotLeaving)?;
+			let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+			ensure!(now >= left.saturating_add(T::UnbondingBlocks::get()), Error::<T>::StillUnbonding);
+			ensure!(worker.busy == 0 && worker.staked == 0, Error::<T>::BondAtStake);
+			Workers::<T>::remove(&who);
+			T::Currency::release(&HoldReason::Bond.into(), &who, worker.bond, Precision::BestEffort)?;
+			Self::deposit_event(Event::WorkerLeft { worker: who, bond: worker.bond });
 			Ok(())
 		}
 	}
@@ -251,29 +319,15 @@ impl<T: Config> Pallet<T> {
 		AssignmentsOf::<T>::get(worker).iter().filter_map(Assignments::<T>::get).collect()
 	}
 
-	/// Stores a worker, or lets it go if that is what it waits for.
-	fn put(who: &AccountId, worker: Worker) {
-		if !worker.leaving || worker.busy > 0 {
-			Workers::<T>::insert(who, worker);
-			return;
-		}
-		Workers::<T>::remove(who);
-		Roster::<T>::mutate(|roster| roster.retain(|other| other != who));
-		// Best effort, as the hold is this pallet's own and covers the bond exactly.
-		let released = T::Currency::release(&HoldReason::Bond.into(), who, worker.bond, Precision::BestEffort);
-		debug_assert!(released == Ok(worker.bond));
-		Self::deposit_event(Event::WorkerLeft { worker: who.clone(), bond: worker.bond });
-	}
-
-	/// Takes an assignment off its worker.
-	fn end(id: AssignmentId, then: impl FnOnce(&Assignment, &mut Worker)) {
-		let Some(assignment) = Assignments::<T>::take(id) else { return };
+	/// Takes an assignment off its worker. What it had at stake is the caller's matter.
+	fn end(id: AssignmentId, then: impl FnOnce(&Assignment, &mut Worker)) -> Option<Assignment> {
+		let assignment = Assignments::<T>::take(id)?;
 		AssignmentsOf::<T>::mutate(&assignment.worker, |ids| ids.retain(|other| *other != id));
-		if let Some(mut worker) = Workers::<T>::get(&assignment.worker) {
+		Workers::<T>::mutate_extant(&assignment.worker, |worker| {
 			worker.busy = worker.busy.saturating_sub(1);
-			then(&assignment, &mut worker);
-			Self::put(&assignment.worker, worker);
-		}
+			then(&assignment, worker);
+		});
+		Some(assignment)
 	}
 
 	/// Ends the assignments whose deadline has passed.
@@ -285,7 +339,8 @@ impl<T: Config> Pallet<T> {
 
 	fn miss(assignment: &Assignment, worker: &mut Worker, now: BlockNumber) {
 		let who = &assignment.worker;
-		let slash = T::MissedSlash::get().mul_floor(T::SlotBond::get()).min(worker.bond);
+		worker.staked = worker.staked.saturating_sub(assignment.stake);
+		let slash = T::MissedSlash::get().mul_floor(assignment.stake).min(worker.bond);
 		let reason = HoldReason::Bond.into();
 		let burned = T::Currency::burn_held(&reason, who, slash, Precision::BestEffort, Fortitude::Force).unwrap_or(0);
 		worker.bond = worker.bond.saturating_sub(burned);
@@ -302,10 +357,13 @@ impl<T: Config> Pallet<T> {
 
 	/// Whether a worker can be given a unit.
 	fn is_free(worker: &Worker, unit: &OpenUnit, now: BlockNumber) -> bool {
-		let slots = Balance::from(worker.busy.saturating_add(1));
-		let bonded = worker.bond >= LEAST_BOND.mul_floor(T::SlotBond::get().saturating_mul(slots));
+		let bonded = worker.bond >= worker.staked.saturating_add(unit.stake);
 		let memory = u64::from(worker.memory).saturating_mul(1 << 20);
-		!worker.leaving && worker.busy < worker.slots && worker.chilled_until <= now && memory >= unit.memory && bonded
+		worker.leaving.is_none()
+			&& worker.busy < worker.slots
+			&& worker.chilled_until <= now
+			&& memory >= unit.memory
+			&& bonded
 	}
 
 	fn assign_open_units(now: BlockNumber) {
@@ -332,10 +390,12 @@ impl<T: Config> Pallet<T> {
 		{
 			return;
 		}
-		let assignment = Assignment { id, unit: unit.unit, worker: who.clone(), assigned: now, deadline: due };
+		let (deadline, stake) = (due, unit.stake);
+		let assignment = Assignment { id, unit: unit.unit, worker: who.clone(), assigned: now, deadline, stake };
 		Assignments::<T>::insert(id, assignment);
 		NextAssignment::<T>::put(AssignmentId(id.0.saturating_add(1)));
 		worker.busy = worker.busy.saturating_add(1);
+		worker.staked = worker.staked.saturating_add(stake);
 		Workers::<T>::insert(&who, worker);
 		T::Tasks::assigned(unit.unit, id);
 		Self::deposit_event(Event::UnitAssigned { assignment: id, unit: unit.unit, worker: who, deadline: due });
@@ -352,5 +412,40 @@ impl<T: Config> AssignmentLedger for Pallet<T> {
 			worker.missed = 0;
 			worker.accepted = worker.accepted.saturating_add(1);
 		});
+	}
+
+	fn cancel(id: AssignmentId) -> Option<Assignment> {
+		Self::end(id, |assignment, worker| worker.staked = worker.staked.saturating_sub(assignment.stake))
+	}
+
+	fn release(worker: &AccountId, stake: Balance) {
+		Workers::<T>::mutate_extant(worker, |worker| worker.staked = worker.staked.saturating_sub(stake));
+	}
+
+	fn slash(who: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Slashed {
+		let Some(mut worker) = Workers::<T>::get(who) else { return Slashed::default() };
+		let reason = HoldReason::Bond.into();
+		let amount = amount.min(worker.bond);
+		let mut left = amount;
+		for (taker, share) in takers {
+			let share = (*share).min(left);
+			// A taker that cannot be paid (an account that does not exist, and too little to open it) gets nothing: it is burned.
+			let paid = T::Currency::transfer_on_hold(
+				&reason,
+				who,
+				taker,
+				share,
+				Precision::BestEffort,
+				Restriction::Free,
+				Fortitude::Force,
+			);
+			left = left.saturating_sub(paid.unwrap_or(0));
+		}
+		let burned = T::Currency::burn_held(&reason, who, left, Precision::BestEffort, Fortitude::Force).unwrap_or(0);
+		let taken = amount.saturating_sub(left).saturating_add(burned);
+		worker.bond = worker.bond.saturating_sub(taken);
+		Workers::<T>::insert(who, worker);
+		Self::deposit_event(Event::WorkerSlashed { worker: who.clone(), taken, burned });
+		Slashed { taken, burned }
 	}
 }

@@ -29,7 +29,17 @@ mod tests {
 	use labora_primitives::{TaskId, UnitKind};
 
 	fn worker() -> Worker {
-		Worker { slots: 1, busy: 0, memory: 1, bond: 0, missed: 0, chilled_until: 0, leaving: false, accepted: 0 }
+		Worker {
+			slots: 1,
+			busy: 0,
+			memory: 1,
+			bond: 0,
+			staked: 0,
+			missed: 0,
+			chilled_until: 0,
+			leaving: None,
+			accepted: 0,
+		}
 	}
 
 	fn unit(number: u16) -> UnitRef {

@@ -8,6 +8,10 @@ pub trait WeightInfo {
 	fn register() -> Weight;
 	/// `leave`.
 	fn leave() -> Weight;
+	/// `bond_more`.
+	fn bond_more() -> Weight;
+	/// `withdraw`.
+	fn withdraw() -> Weight;
 	/// The hooks of a block that finds `units` assignments overdue and assigns as many.
 	fn schedule(units: u32) -> Weight;
 }
@@ -18,6 +22,12 @@ impl WeightInfo for () {
 		Weight::zero()
 	}
 	fn leave() -> Weight {
+		Weight::zero()
+	}
+	fn bond_more() -> Weight {
+		Weight::zero()
+	}
+	fn withdraw() -> Weight {
 		Weight::zero()
 	}
 	fn schedule(_: u32) -> Weight {

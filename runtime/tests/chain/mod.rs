@@ -92,6 +92,16 @@ pub fn block<R>(author: &AccountId, body: impl FnOnce() -> R) -> R {
 	result
 }
 
+/// Blocks in which every audit counts as answered, for tests of something else.
+pub fn audited_blocks(count: u32) {
+	for _ in 0..count {
+		block(&OTHER, || {
+			let _ = pallet_disputes::Demands::<Runtime>::clear(u32::MAX, None);
+		});
+	}
+}
+
+/// Blocks in which nobody does anything.
 pub fn blocks(count: u32) {
 	for _ in 0..count {
 		block(&OTHER, || ());
@@ -215,11 +225,11 @@ pub fn bytes(hash: Hash) -> [u8; 32] {
 	hash.0
 }
 
-/// Computes a unit of steps for a block on the current block's parent.
-pub fn run(spec: &TaskSpec, assignment: &Assignment, parameters: &[Tensor]) -> (UnitOutput, Vec<UsefulProof>) {
+/// What a unit of steps is computed from.
+pub fn plan(spec: &TaskSpec, assignment: &Assignment, parameters: &[Tensor]) -> UnitPlan {
 	let UnitKind::Steps(unit) = assignment.unit.kind else { panic!("a unit of steps") };
 	let (features, labels) = dataset();
-	let plan = UnitPlan {
+	UnitPlan {
 		program: Arc::new(spec.check().expect("a good task")),
 		context: spec.context(assignment.unit.round, unit),
 		features: Arc::new(features),
@@ -228,7 +238,12 @@ pub fn run(spec: &TaskSpec, assignment: &Assignment, parameters: &[Tensor]) -> (
 		labels_commitment: spec.dataset.labels,
 		parameters: parameters.iter().cloned().map(Arc::new).collect(),
 		batches: (0..spec.job.steps()).map(|step| spec.batch(assignment.unit.round, unit, step)).collect(),
-	};
+	}
+}
+
+/// Computes a unit of steps for a block on the current block's parent.
+pub fn run(spec: &TaskSpec, assignment: &Assignment, parameters: &[Tensor]) -> (UnitOutput, Vec<UsefulProof>) {
+	let plan = plan(spec, assignment, parameters);
 	let target = MiningTarget {
 		genesis: bytes(System::block_hash(0)),
 		parent: bytes(System::parent_hash()),
@@ -260,7 +275,7 @@ pub fn result_of(spec: &TaskSpec, assignment: &Assignment, output: &UnitOutput) 
 		parameters: BoundedVec::truncate_from(if training { parameters } else { vec![] }),
 		metrics: if training { metrics } else { UnitMetrics::default() },
 		classes: BoundedVec::truncate_from(output.classes.clone()),
-		outputs: BoundedVec::truncate_from(spec.output_ops(&program).into_iter().map(open).collect()),
+		outputs: BoundedVec::truncate_from(spec.opened_entries(&program).into_iter().map(open).collect()),
 		seals: BoundedVec::truncate_from(seals),
 	}
 }
@@ -318,20 +333,33 @@ pub fn check_invariants() {
 			.filter(|task| task.sponsor == who)
 			.map(|task| task.escrow)
 			.sum();
-		let owed: Balance = pallet_tasks::MaturingAt::<Runtime>::iter_values()
+		let owed: Balance = pallet_tasks::Standing::<Runtime>::iter_values()
+			.filter(|result| info(result.unit.task).sponsor == who)
+			.map(|result| result.price)
+			.sum();
+		let challenges: Balance = pallet_disputes::Demands::<Runtime>::iter_values()
 			.flatten()
-			.filter(|maturing| maturing.sponsor == who)
-			.map(|maturing| maturing.price)
+			.filter_map(|demand| demand.by.filter(|(by, _)| *by == who))
+			.map(|(_, bond)| bond)
 			.sum();
 		let bond = pallet_workers::Workers::<Runtime>::get(&who).map_or(0, |worker| worker.bond);
-		assert_eq!(held(&who), rewards + escrow + owed + bond, "every hold has its reason");
+		assert_eq!(held(&who), rewards + escrow + owed + bond + challenges, "every hold has its reason");
 	}
 	for (id, assignment) in pallet_workers::Assignments::<Runtime>::iter() {
 		assert_eq!(id, assignment.id);
 		assert!(pallet_workers::AssignmentsOf::<Runtime>::get(&assignment.worker).contains(&id));
 	}
+	for (task, ids) in pallet_tasks::StandingOf::<Runtime>::iter() {
+		for id in ids {
+			assert!(pallet_tasks::Standing::<Runtime>::get(id).is_some_and(|result| result.unit.task == task));
+		}
+	}
 	for (who, worker) in pallet_workers::Workers::<Runtime>::iter() {
 		assert_eq!(usize::from(worker.busy), pallet_workers::AssignmentsOf::<Runtime>::get(&who).len());
 		assert!(worker.busy <= worker.slots);
+		let running = pallet_workers::Assignments::<Runtime>::iter_values().filter(|other| other.worker == who);
+		let results = pallet_tasks::Standing::<Runtime>::iter_values().filter(|result| result.worker == who);
+		let staked: Balance = running.map(|other| other.stake).chain(results.map(|result| result.stake)).sum();
+		assert_eq!(worker.staked, staked, "every stake has its unit");
 	}
 }

@@ -1,0 +1,53 @@
+//! Audits: what is drawn, and what a unit therefore puts at stake.
+
+use labora_primitives::{money::stake, DisputeLedger};
+use sp_io::hashing::blake2_256;
+
+use super::*;
+
+impl<T: Config> Pallet<T> {
+	/// Draws the audit of a result from the parent's hash: its author, who could try for another one by keeping a block for itself,
+	/// loses that block's reward each time.
+	pub(crate) fn draw(id: AssignmentId, now: BlockNumber) {
+		let Some(result) = T::Results::standing(id) else { return };
+		let Some(spec) = T::Results::spec(result.unit.task) else { return };
+		let Ok(program) = spec.check() else { return };
+		let seed = (b"labora/audit/1", frame_system::Pallet::<T>::parent_hash(), id).using_encoded(blake2_256);
+		let (steps, blocks) = (T::AuditSteps::get(), T::AuditBlocks::get());
+		let claims = spec.audit(&program, result.unit.kind, &seed, steps, blocks);
+		let due = now.saturating_add(T::AuditWindow::get());
+		Demands::<T>::mutate(id, |demands| {
+			for claim in &claims {
+				// Asked for by a challenger already: it will be shown anyway.
+				if demands.iter().all(|demand| demand.claim != *claim) {
+					let added = demands.try_push(Demand { claim: *claim, by: None, due });
+					debug_assert!(added.is_ok(), "challenges fill at most half");
+				}
+			}
+		});
+		if !Self::look_at(id, due.saturating_add(1)) {
+			log::error!(target: "runtime::disputes", "no block has room for the audit of assignment {id}");
+		}
+		Self::deposit_event(Event::AuditDrawn { assignment: id, worker: result.worker, claims, due });
+	}
+}
+
+impl<T: Config> DisputeLedger for Pallet<T> {
+	fn stake(price: Balance, ops: u32) -> Balance {
+		// An op that is left out in all steps is in each of the audited ones.
+		let draws = u32::from(T::AuditSteps::get()).saturating_mul(u32::from(T::AuditBlocks::get()));
+		stake(price, T::BlockReward::get(), ops, draws)
+	}
+
+	fn opened(id: AssignmentId) -> bool {
+		// The hash of the next block draws: it is known in the one after that.
+		AuditAt::<T>::try_append(Self::now().saturating_add(2), id).is_ok()
+	}
+
+	fn open_until(id: AssignmentId) -> Option<BlockNumber> {
+		let demands = Demands::<T>::get(id);
+		let last = demands.iter().map(|demand| demand.due).max()?;
+		// Overdue ones are found in the block after, or a little later if there are many.
+		Some(last.saturating_add(1).max(Self::now()))
+	}
+}

@@ -1,0 +1,74 @@
+//! Equivocation: one author, one parent, two sealed blocks.
+
+use codec::DecodeAll;
+use frame_support::traits::tokens::Preservation;
+use frame_system::pallet_prelude::HeaderFor;
+use sp_core::sr25519;
+use sp_runtime::{
+	traits::{Hash, Header},
+	ConsensusEngineId, DigestItem,
+};
+
+use super::*;
+
+/// Engine of the digests that name a block's author and hold its seal: the one of `sc-consensus-pow`.
+pub const ENGINE_ID: ConsensusEngineId = *b"pow_";
+
+impl<T: Config> Pallet<T> {
+	pub(crate) fn punish_equivocation(
+		reporter: AccountId,
+		first: HeaderFor<T>,
+		second: HeaderFor<T>,
+	) -> DispatchResult {
+		let parent = *first.parent_hash();
+		let alike = parent == *second.parent_hash() && first.number() == second.number();
+		ensure!(alike && first.hash() != second.hash(), Error::<T>::NoEquivocation);
+		let height: BlockNumber = (*first.number()).saturated_into();
+		ensure!(height.saturating_add(T::ReportAge::get()) >= Self::now(), Error::<T>::TooOld);
+		let author = Self::author(&first)?;
+		ensure!(author == Self::author(&second)?, Error::<T>::NotOneAuthor);
+		let mut reports = Reports::<T>::get();
+		let report = (author.clone(), parent);
+		ensure!(!reports.contains(&report), Error::<T>::AlreadyReported);
+		Self::check_seal(first, &author)?;
+		Self::check_seal(second, &author)?;
+
+		if reports.is_full() {
+			reports.remove(0);
+		}
+		let _ = reports.try_push(report);
+		Reports::<T>::put(reports);
+		let amount = T::EquivocationSlash::get();
+		let takers = match reporter == author {
+			true => Vec::new(),
+			false => alloc::vec![(reporter.clone(), CHALLENGER_SHARE.mul_floor(amount))],
+		};
+		let mut slashed = T::Assignments::slash(&author, amount, &takers).taken;
+		if slashed == 0 {
+			// An author of idle blocks needs no bond; it is paid at once, and loses what it has.
+			let (keep, best) = (Preservation::Expendable, Precision::BestEffort);
+			slashed = T::Currency::burn_from(&author, amount, keep, best, Fortitude::Force).unwrap_or(0);
+		}
+		Self::deposit_event(Event::Equivocation { author, parent, reporter, slashed });
+		Ok(())
+	}
+
+	fn author(header: &HeaderFor<T>) -> Result<AccountId, Error<T>> {
+		let mut named = header.digest().logs().iter().filter_map(DigestItem::as_pre_runtime);
+		let (_, mut bytes) = named.find(|(engine, _)| *engine == ENGINE_ID).ok_or(Error::<T>::NotOneAuthor)?;
+		AccountId::decode_all(&mut bytes).map_err(|_| Error::<T>::NotOneAuthor)
+	}
+
+	/// Checks that a header's last digest is its author's signature of the header without it.
+	fn check_seal(mut header: HeaderFor<T>, author: &AccountId) -> DispatchResult {
+		let Some(DigestItem::Seal(ENGINE_ID, seal)) = header.digest_mut().pop() else {
+			return Err(Error::<T>::BadSeal.into());
+		};
+		let signature = sr25519::Signature::try_from(&seal[..]).map_err(|()| Error::<T>::BadSeal)?;
+		let sealed = T::Hashing::hash_of(&header);
+		// A miner's account is its public key.
+		let key = sr25519::Public::from_raw(*author.as_ref());
+		ensure!(sp_io::crypto::sr25519_verify(&signature, sealed.as_ref(), &key), Error::<T>::BadSeal);
+		Ok(())
+	}
+}

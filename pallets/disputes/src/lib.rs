@@ -1,0 +1,468 @@
+//! Audits, challenges and reports: how a wrong result is found out, and what it costs.
+//!
+//! One primitive serves audit and challenge: a *demand* to show part of a standing result ([`Claim`]), and an *answer* that opens it. An
+//! answer to a decisive claim is judged by computing one block again (`labora-primitives`, `TaskSpec::judge`).
+//!
+//! - **Audit**: the hash of the block after the one that took a result draws what its worker has to show, within a window.
+//! - **Challenge**: anyone bonds a demand while the result's window runs. What it may ask for leads to the first wrong block of a unit, even
+//!   if only its worker has the tensors: commitments of the trace, then chaining values of a tensor's tree, then a block.
+//! - A wrong block, or silence: the result falls (`pallet-tasks` takes it back), its stake is slashed, who proved it gets half, who built
+//!   on it in good faith gets of the rest what it lost, as far as it reaches. A right block: the challenger's bond is lost.
+//! - **Equivocation**: two sealed headers of one author on one parent.
+//!
+//! What it is not: it keeps no results and no bonds (`pallet-tasks`, `pallet-workers`).
+
+#![cfg_attr(not(feature = "std"), no_std)]
+// Not `expect_used`: the pallet macros' own code has some.
+#![deny(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
+
+extern crate alloc;
+
+pub use pallet::*;
+
+mod audit;
+mod equivocation;
+pub mod weights;
+
+use alloc::{boxed::Box, vec::Vec};
+use frame_support::{
+	pallet_prelude::*,
+	traits::{
+		fungible::{Inspect, Mutate, MutateHold},
+		tokens::{Fortitude, Precision, Restriction},
+	},
+};
+use labora_primitives::{
+	answer_chunks,
+	limits::MAX_DEMANDS,
+	money::{challenge_bond, share_out, CHALLENGER_SHARE, DEFENDER_SHARE},
+	AccountId, Answer, AnswerError, AssignmentId, AssignmentLedger, Balance, BlockNumber, Claim, Demand, Dispute,
+	ResultLedger, StandingResult, TaskSpec,
+};
+use sp_runtime::traits::SaturatedConversion;
+
+pub use weights::WeightInfo;
+
+/// Most results whose demands one block can find unanswered.
+pub const MAX_DUE_PER_BLOCK: u32 = 128;
+/// Most results that one block takes into audit.
+pub const MAX_AUDITS_PER_BLOCK: u32 = 64;
+/// Reports that are remembered: none is punished twice.
+pub const MAX_REPORTS: u32 = 1_024;
+/// Blocks that the check of a demand may be put off, when too many fall on one block.
+const DUE_SPREAD: u32 = 64;
+
+/// Why a result fell.
+#[derive(
+	Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, scale_info::TypeInfo,
+)]
+pub enum Fault {
+	/// What was shown is not what the op gives.
+	WrongBlock,
+	/// What was asked for was not shown in time.
+	Silence,
+}
+
+#[frame_support::pallet]
+pub mod pallet {
+	use super::*;
+	use frame_system::pallet_prelude::*;
+
+	#[pallet::config]
+	pub trait Config: frame_system::Config<AccountId = AccountId, RuntimeEvent: From<Event<Self>>> {
+		/// The chain's money.
+		type Currency: Inspect<AccountId, Balance = Balance>
+			+ Mutate<AccountId, Balance = Balance>
+			+ MutateHold<AccountId, Balance = Balance, Reason = Self::RuntimeHoldReason>;
+		/// The reason for holding a challenge's bond.
+		type RuntimeHoldReason: From<HoldReason>;
+		/// The standing results.
+		type Results: ResultLedger;
+		/// The workers' bonds.
+		type Assignments: AssignmentLedger;
+		/// Reward of a block, which a wrong result would have earned: part of what a unit puts at stake.
+		#[pallet::constant]
+		type BlockReward: Get<Balance>;
+		/// Steps of a unit that an audit looks at.
+		#[pallet::constant]
+		type AuditSteps: Get<u8>;
+		/// Blocks that it has shown in each of them.
+		#[pallet::constant]
+		type AuditBlocks: Get<u8>;
+		/// Blocks in which an audit is to be answered.
+		#[pallet::constant]
+		type AuditWindow: Get<BlockNumber>;
+		/// Blocks in which a challenge is to be answered.
+		#[pallet::constant]
+		type AnswerWindow: Get<BlockNumber>;
+		/// Blocks that remain at least for the next challenge after an answer.
+		#[pallet::constant]
+		type FollowUpWindow: Get<BlockNumber>;
+		/// Bond of the first open challenge on a result.
+		#[pallet::constant]
+		type ChallengeBond: Get<Balance>;
+		/// What a worker is paid for showing something that decides nothing.
+		#[pallet::constant]
+		type ShowFee: Get<Balance>;
+		/// What an equivocation costs.
+		#[pallet::constant]
+		type EquivocationSlash: Get<Balance>;
+		/// Blocks after which an equivocation can no longer be reported.
+		#[pallet::constant]
+		type ReportAge: Get<BlockNumber>;
+		/// Weights of the calls.
+		type WeightInfo: WeightInfo;
+	}
+
+	/// Why this pallet holds money.
+	#[pallet::composite_enum]
+	pub enum HoldReason {
+		/// The bond of a challenge.
+		Challenge,
+	}
+
+	#[pallet::pallet]
+	pub struct Pallet<T>(_);
+
+	/// What is to be shown of each standing result.
+	#[pallet::storage]
+	pub type Demands<T> =
+		StorageMap<_, Twox64Concat, AssignmentId, BoundedVec<Demand, ConstU32<MAX_DEMANDS>>, ValueQuery>;
+
+	/// Results of which something may be overdue in a block.
+	#[pallet::storage]
+	pub type DueAt<T> =
+		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_DUE_PER_BLOCK>>, ValueQuery>;
+
+	/// Results whose audit is drawn in a block, from the hash of its parent.
+	#[pallet::storage]
+	pub type AuditAt<T> =
+		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_AUDITS_PER_BLOCK>>, ValueQuery>;
+
+	/// Equivocations that were punished: author and parent, the oldest first.
+	#[pallet::storage]
+	pub type Reports<T: Config> = StorageValue<_, BoundedVec<(AccountId, T::Hash), ConstU32<MAX_REPORTS>>, ValueQuery>;
+
+	#[pallet::event]
+	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	pub enum Event<T: Config> {
+		/// A result is audited: its worker has to show some blocks.
+		AuditDrawn {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// The worker.
+			worker: AccountId,
+			/// What it has to show.
+			claims: Vec<Claim>,
+			/// The last block that takes the answers.
+			due: BlockNumber,
+		},
+		/// A result was challenged.
+		Challenged {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// By whom.
+			challenger: AccountId,
+			/// What is to be shown.
+			claim: Claim,
+			/// The challenger's bond.
+			bond: Balance,
+			/// The last block that takes the answer.
+			due: BlockNumber,
+		},
+		/// A demand was answered, and what was shown is right, or decides nothing.
+		Answered {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// What was shown.
+			claim: Claim,
+			/// By whom.
+			by: AccountId,
+		},
+		/// A challenger lost its bond, or paid for what it was shown.
+		ChallengeEnded {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// Who challenged.
+			challenger: AccountId,
+			/// What went to the worker.
+			paid: Balance,
+			/// What was burned.
+			burned: Balance,
+			/// What returned.
+			returned: Balance,
+		},
+		/// A result is wrong, or its worker did not show that it is right.
+		ResultFell {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// Whose result it was.
+			worker: AccountId,
+			/// Why.
+			fault: Fault,
+			/// About what.
+			claim: Claim,
+			/// What was taken of the worker's bond.
+			slashed: Balance,
+			/// Who proved it, if anyone but the audit did.
+			winner: Option<AccountId>,
+		},
+		/// An author sealed two blocks on one parent.
+		Equivocation {
+			/// Who.
+			author: AccountId,
+			/// Upon what.
+			parent: T::Hash,
+			/// Who reported it.
+			reporter: AccountId,
+			/// What it cost the author.
+			slashed: Balance,
+		},
+	}
+
+	#[pallet::error]
+	pub enum Error<T> {
+		/// There is no such result, or its window is over.
+		NoStandingResult,
+		/// The result's window is over.
+		WindowOver,
+		/// The unit has no such part.
+		NoSuchPart,
+		/// The same is demanded already.
+		AlreadyDemanded,
+		/// As many demands are open on the result as may be.
+		TooManyDemands,
+		/// The free balance does not cover the challenge's bond.
+		BondTooSmall,
+		/// Nothing like that is demanded.
+		NoSuchDemand,
+		/// The time for the answer is over.
+		TooLate,
+		/// There are more or fewer openings than the claim asks for.
+		WrongCount,
+		/// A commitment does not open to the trace.
+		BadTraceOpening,
+		/// A tensor's part does not open to its commitment.
+		BadOpening,
+		/// The headers are equal, or not of one height on one parent.
+		NoEquivocation,
+		/// A header names no author, or another than the other header.
+		NotOneAuthor,
+		/// A header is not sealed by its author.
+		BadSeal,
+		/// The headers are too old.
+		TooOld,
+		/// The equivocation was reported before.
+		AlreadyReported,
+	}
+
+	impl<T> From<AnswerError> for Error<T> {
+		fn from(error: AnswerError) -> Self {
+			match error {
+				AnswerError::NoSuchPart => Self::NoSuchPart,
+				AnswerError::WrongCount => Self::WrongCount,
+				AnswerError::BadTraceOpening => Self::BadTraceOpening,
+				AnswerError::BadOpening => Self::BadOpening,
+			}
+		}
+	}
+
+	#[pallet::hooks]
+	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+		/// Ends what was not answered, and draws the audits of the results of the block before the parent.
+		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
+			let now = number.saturated_into();
+			let due = DueAt::<T>::take(now);
+			let audits = AuditAt::<T>::take(now);
+			let weight = T::WeightInfo::hooks(due.len() as u32, audits.len() as u32);
+			due.into_iter().for_each(|id| Self::expire(id, now));
+			audits.into_iter().for_each(|id| Self::draw(id, now));
+			weight
+		}
+
+		fn integrity_test() {
+			assert!(T::AuditWindow::get() > 0 && T::AnswerWindow::get() > 0);
+			let audited = u32::from(T::AuditSteps::get()).saturating_mul(u32::from(T::AuditBlocks::get()));
+			assert!(audited > 0 && audited <= MAX_DEMANDS / 2, "challenges need room beside an audit");
+		}
+	}
+
+	#[pallet::call]
+	impl<T: Config> Pallet<T> {
+		/// Demands that part of a standing result is shown. The bond is [`Config::ChallengeBond`], doubled for every open challenge on
+		/// the result. It returns, with half of the worker's stake, if the result falls by it; it is lost if what is shown is right.
+		#[pallet::call_index(0)]
+		#[pallet::weight(T::WeightInfo::challenge())]
+		pub fn challenge(origin: OriginFor<T>, assignment: AssignmentId, claim: Claim) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			let now = Self::now();
+			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
+			ensure!(now <= result.due, Error::<T>::WindowOver);
+			let spec = T::Results::spec(result.unit.task).ok_or(Error::<T>::NoStandingResult)?;
+			let program = spec.check().map_err(|_| Error::<T>::NoStandingResult)?;
+			ensure!(spec.has_part(&program, &result.unit, &claim), Error::<T>::NoSuchPart);
+
+			let demands = Demands::<T>::get(assignment);
+			ensure!(demands.iter().all(|demand| demand.claim != claim), Error::<T>::AlreadyDemanded);
+			let open = demands.iter().filter(|demand| demand.by.is_some()).count() as u32;
+			// The other half is the audit's.
+			ensure!(open < MAX_DEMANDS / 2, Error::<T>::TooManyDemands);
+			let bond = challenge_bond(T::ChallengeBond::get(), open);
+			let due = now.saturating_add(T::AnswerWindow::get());
+			let demand = Demand { claim, by: Some((who.clone(), bond)), due };
+			Demands::<T>::try_append(assignment, demand).map_err(|()| Error::<T>::TooManyDemands)?;
+			ensure!(Self::look_at(assignment, due.saturating_add(1)), Error::<T>::TooManyDemands);
+			T::Currency::hold(&HoldReason::Challenge.into(), &who, bond).map_err(|_| Error::<T>::BondTooSmall)?;
+			Self::deposit_event(Event::Challenged { assignment, challenger: who, claim, bond, due });
+			Ok(())
+		}
+
+		/// Shows what is demanded. Anyone may, for the worker. Free of charge if it shows it.
+		#[pallet::call_index(1)]
+		#[pallet::weight(T::WeightInfo::answer(answer_chunks(answer)))]
+		pub fn answer(
+			origin: OriginFor<T>,
+			assignment: AssignmentId,
+			claim: Claim,
+			answer: Answer,
+		) -> DispatchResultWithPostInfo {
+			let who = ensure_signed(origin)?;
+			let now = Self::now();
+			let mut demands = Demands::<T>::get(assignment);
+			let position = demands.iter().position(|demand| demand.claim == claim);
+			let at = position.ok_or(Error::<T>::NoSuchDemand)?;
+			let demand = demands.get(at).cloned().ok_or(Error::<T>::NoSuchDemand)?;
+			ensure!(now <= demand.due, Error::<T>::TooLate);
+			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
+			if !Self::judge(&result, &claim, &answer)? {
+				Self::fall(assignment, claim, Fault::WrongBlock, demand.by);
+				return Ok(Pays::No.into());
+			}
+			demands.remove(at);
+			Self::keep(assignment, demands);
+			if let Some((challenger, bond)) = demand.by {
+				Self::end_challenge(assignment, &result, &claim, challenger, bond);
+				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()));
+			}
+			Self::deposit_event(Event::Answered { assignment, claim, by: who });
+			Ok(Pays::No.into())
+		}
+
+		/// Reports two sealed headers of one author on one parent. The reporter gets half of what it costs the author.
+		#[pallet::call_index(2)]
+		#[pallet::weight(T::WeightInfo::report_equivocation())]
+		pub fn report_equivocation(
+			origin: OriginFor<T>,
+			first: Box<HeaderFor<T>>,
+			second: Box<HeaderFor<T>>,
+		) -> DispatchResultWithPostInfo {
+			let reporter = ensure_signed(origin)?;
+			Self::punish_equivocation(reporter, *first, *second)?;
+			Ok(Pays::No.into())
+		}
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	fn now() -> BlockNumber {
+		frame_system::Pallet::<T>::block_number().saturated_into()
+	}
+
+	/// The results of a worker, or of all, of which something is to be shown.
+	pub fn disputes(worker: Option<&AccountId>) -> Vec<Dispute> {
+		let all = Demands::<T>::iter().filter_map(|(assignment, demands)| {
+			let result = T::Results::standing(assignment)?;
+			Some(Dispute { assignment, result, demands: demands.into_inner() })
+		});
+		all.filter(|dispute| worker.is_none_or(|worker| dispute.result.worker == *worker)).collect()
+	}
+
+	/// Stores what is still to be shown of a result.
+	fn keep(id: AssignmentId, demands: BoundedVec<Demand, ConstU32<MAX_DEMANDS>>) {
+		if demands.is_empty() {
+			Demands::<T>::remove(id);
+		} else {
+			Demands::<T>::insert(id, demands);
+		}
+	}
+
+	/// Notes a result for a block, or for one soon after it that has room.
+	fn look_at(id: AssignmentId, block: BlockNumber) -> bool {
+		let mut blocks = block..=block.saturating_add(DUE_SPREAD);
+		blocks.any(|block| DueAt::<T>::try_append(block, id).is_ok())
+	}
+
+	fn judge(result: &StandingResult, claim: &Claim, answer: &Answer) -> Result<bool, Error<T>> {
+		let spec: TaskSpec = T::Results::spec(result.unit.task).ok_or(Error::<T>::NoStandingResult)?;
+		let program = spec.check().map_err(|_| Error::<T>::NoStandingResult)?;
+		let sets = match claim {
+			Claim::Merged { .. } => T::Results::sets(result.unit.task, result.unit.round),
+			_ => Vec::new(),
+		};
+		Ok(spec.judge(&program, result, &sets, claim, answer)?)
+	}
+
+	/// A challenge was answered: the challenger lost, or pays for what it was shown.
+	fn end_challenge(
+		assignment: AssignmentId,
+		result: &StandingResult,
+		claim: &Claim,
+		challenger: AccountId,
+		bond: Balance,
+	) {
+		let reason = HoldReason::Challenge.into();
+		let (owed, burns) = match claim.is_decisive() {
+			true => {
+				let owed = DEFENDER_SHARE.mul_floor(bond);
+				(owed, bond.saturating_sub(owed))
+			}
+			false => (T::ShowFee::get().min(bond), 0),
+		};
+		let paid = T::Currency::transfer_on_hold(
+			&reason,
+			&challenger,
+			&result.worker,
+			owed,
+			Precision::BestEffort,
+			Restriction::Free,
+			Fortitude::Force,
+		);
+		let burned =
+			T::Currency::burn_held(&reason, &challenger, burns, Precision::BestEffort, Fortitude::Force).unwrap_or(0);
+		let paid = paid.unwrap_or(0);
+		let left = bond.saturating_sub(paid).saturating_sub(burned);
+		let returned = T::Currency::release(&reason, &challenger, left, Precision::BestEffort).unwrap_or(0);
+		Self::deposit_event(Event::ChallengeEnded { assignment, challenger, paid, burned, returned });
+	}
+
+	/// Lets a result fall whose demands were not met in time.
+	fn expire(id: AssignmentId, now: BlockNumber) {
+		let demands = Demands::<T>::get(id);
+		// The oldest overdue one decides: an audit, or whoever asked first.
+		let overdue = demands.iter().filter(|demand| demand.due < now).min_by_key(|demand| demand.due);
+		if let Some(demand) = overdue {
+			Self::fall(id, demand.claim, Fault::Silence, demand.by.clone());
+		}
+	}
+
+	/// A result is wrong: it is taken back, its stake slashed and shared out; the other challenges on it are refunded.
+	fn fall(assignment: AssignmentId, claim: Claim, fault: Fault, by: Option<(AccountId, Balance)>) {
+		let reason = HoldReason::Challenge.into();
+		for (challenger, bond) in Demands::<T>::take(assignment).into_iter().filter_map(|demand| demand.by) {
+			let returned = T::Currency::release(&reason, &challenger, bond, Precision::BestEffort);
+			debug_assert!(returned == Ok(bond), "the bond is this pallet's own hold");
+		}
+		let Some(fallen) = T::Results::fall(assignment) else { return };
+		// Nobody wins by challenging itself.
+		let winner = by.map(|(winner, _)| winner).filter(|winner| *winner != fallen.worker);
+		let share = if winner.is_some() { CHALLENGER_SHARE.mul_floor(fallen.stake) } else { 0 };
+		let rest = fallen.stake.saturating_sub(share);
+		let losses: Vec<Balance> = fallen.victims.iter().map(|(_, loss)| *loss).collect();
+		let shares = share_out(rest, &losses);
+		let victims = fallen.victims.into_iter().map(|(who, _)| who).zip(shares);
+		let takers: Vec<_> = winner.iter().map(|winner| (winner.clone(), share)).chain(victims).collect();
+		let slashed = T::Assignments::slash(&fallen.worker, fallen.stake, &takers).taken;
+		let worker = fallen.worker;
+		Self::deposit_event(Event::ResultFell { assignment, worker, fault, claim, slashed, winner });
+	}
+}
