@@ -63,10 +63,10 @@ pub struct MiningParams {
 	#[arg(long)]
 	pub mine: bool,
 
-	/// Mine with the key of this secret URI.
+	/// Mine, and challenge, with the key of this secret URI.
 	///
 	/// Only for development and tests: everyone who can list processes sees it. It is not written to disk.
-	#[arg(long, value_name = "SURI", requires = "mine")]
+	#[arg(long, value_name = "SURI")]
 	pub miner_key: Option<String>,
 
 	/// Threads that compute. All cores by default.
@@ -78,6 +78,12 @@ pub struct MiningParams {
 	/// With --dev, two per thread and at least 4 by default; otherwise 0.
 	#[arg(long, value_name = "N", requires = "mine", value_parser = value_parser!(u16).range(0..=i64::from(MAX_SLOTS)))]
 	pub slots: Option<u16>,
+
+	/// Compute other workers' results again and challenge those that are wrong; `--watch=0.1` looks at a tenth of them, at random.
+	///
+	/// The challenges are the miner's: its key signs them, its account bonds them.
+	#[arg(long, value_name = "SHARE", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = share)]
+	pub watch: Option<f64>,
 
 	/// Memory that the worker offers per unit. 2048 by default.
 	#[arg(long, value_name = "MIB", requires = "mine")]
@@ -109,10 +115,12 @@ pub struct MiningConfig {
 }
 
 /// What the node is asked to do beyond the SDK's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NodeOptions {
 	/// How to mine, if at all.
 	pub mining: Option<MiningConfig>,
+	/// Which part of the results to watch, and with which key to challenge.
+	pub watching: Option<(f64, MinerKey)>,
 	/// Build on the best block that is here, also while no peer that the node was told of is connected (`--force-authoring`).
 	pub without_peers: bool,
 }
@@ -122,6 +130,7 @@ impl Cli {
 	pub fn options(&self) -> NodeOptions {
 		NodeOptions {
 			mining: self.mining.config(self.run.shared_params.is_dev()),
+			watching: self.mining.watch.map(|share| (share, self.mining.key(self.run.shared_params.is_dev()))),
 			// The SDK's configuration sets it with --dev, too. A development node that was told of peers waits for them all the same.
 			without_peers: self.run.force_authoring,
 		}
@@ -149,6 +158,11 @@ impl MiningParams {
 			None => MinerKey::Keystore,
 		}
 	}
+}
+
+fn share(text: &str) -> Result<f64, String> {
+	let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+	(share > 0.0 && share <= 1.0).then_some(share).ok_or_else(|| "not above 0 and at most 1".into())
 }
 
 fn all_cores() -> NonZeroUsize {
@@ -233,8 +247,20 @@ mod tests {
 
 	#[test]
 	fn parameters_of_mining_without_mining_are_refused() {
-		for args in [["--miner-key", "//Bob"], ["--mining-threads", "2"], ["--slots", "2"], ["--worker-memory", "64"]] {
+		for args in [["--mining-threads", "2"], ["--slots", "2"], ["--worker-memory", "64"]] {
 			assert_eq!(parse(&args).unwrap_err().kind(), clap::error::ErrorKind::MissingRequiredArgument);
+		}
+	}
+
+	#[test]
+	fn watching_takes_a_part() {
+		let watching = |args: &[&str]| parse(args).unwrap().options().watching;
+		assert_eq!(watching(&["--dev"]), None);
+		assert_eq!(watching(&["--dev", "--watch"]), Some((1.0, MinerKey::KeystoreOr("//Miner".into()))));
+		assert_eq!(watching(&["--watch=0.1"]), Some((0.1, MinerKey::Keystore)));
+		assert_eq!(watching(&["--watch", "--miner-key", "//Eve"]), Some((1.0, MinerKey::Suri("//Eve".into()))));
+		for share in ["0", "1.1", "-1", "NaN", "all"] {
+			assert!(parse(&[&format!("--watch={share}")]).is_err(), "{share}");
 		}
 	}
 

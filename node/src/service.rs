@@ -26,12 +26,14 @@ use crate::{
 		algorithm::LaboraAlgorithm,
 		authoring::{Author, JobPublisher},
 		finality,
+		journal::Journal,
 		readiness::Readiness,
 		seal::{self, MinerKeyError},
 		LaboraBlockImport,
 	},
-	rpc,
+	metrics, rpc,
 	tensor_store::TensorStore,
+	watcher::{self, WatchConfig},
 	worker::{self, WorkerConfig, WorkerStatus},
 };
 
@@ -60,6 +62,10 @@ pub type Partial = PartialComponents<
 const TENSORS_FOLDER: &str = "tensors";
 /// Folder where the worker keeps what it can compute again, inside the chain's folder.
 const WORKER_FOLDER: &str = "worker";
+/// Folder of the blocks that this miner sealed last, inside the chain's folder.
+const SEALED_FOLDER: &str = "sealed";
+/// Memory of the watcher for tensors that units share, MiB.
+const WATCHER_MEMORY: u32 = 512;
 /// Messages to the telemetry servers that may wait to be sent.
 const TELEMETRY_BUFFER: usize = 16;
 /// Group of the mining tasks in the task metrics.
@@ -82,6 +88,9 @@ pub enum ServiceError {
 		/// Why.
 		error: std::io::Error,
 	},
+	/// The journal of sealed blocks cannot be opened.
+	#[error("the journal of sealed blocks cannot be opened: {0}")]
+	Journal(std::io::Error),
 	/// A way to sync that would take blocks without executing them, so without verifying their work.
 	#[error("only --sync full is possible: the proof of a block's work is verified by executing the block")]
 	SyncMode(SyncMode),
@@ -145,17 +154,32 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	let keystore = keystore_container.keystore();
 	let miner =
 		options.mining.map(|mining| seal::miner_key(&*keystore, &mining.key).map(|key| (mining, key))).transpose()?;
+	let watcher = options.watching.map(|(share, key)| seal::miner_key(&*keystore, &key).map(|key| (share, key)));
+	let watcher = watcher.transpose()?;
 	let store = open_tensor_store(&config)?;
 	let network = start_network::<N>(&config, &task_manager, client.clone(), transaction_pool.clone(), import_queue)?;
 
+	let prometheus = config.prometheus_registry().cloned();
 	let readiness = Readiness::new(network.sync.clone(), knows_of_peers(&config) && !options.without_peers);
 	task_manager.spawn_essential_handle().spawn_blocking(
 		"finality",
 		None,
 		finality::run::<_, FullBackend, _>(client.clone(), readiness.clone()),
 	);
+	if let Some((share, key)) = watcher {
+		let watching = WatchConfig { account: key.into(), share, memory_mib: WATCHER_MEMORY };
+		let registry = prometheus.clone();
+		let (client, pool, store) = (client.clone(), transaction_pool.clone(), store.clone());
+		let watch = watcher::run(watching, client, pool, keystore.clone(), store, registry);
+		task_manager.spawn_handle().spawn_blocking("watcher", None, watch);
+	}
+	if let Some(registry) = prometheus {
+		task_manager.spawn_handle().spawn("labora-metrics", None, metrics::run(client.clone(), registry));
+	}
+	let sealed = Journal::open(config.data_path.join(SEALED_FOLDER)).map_err(ServiceError::Journal)?;
 	let status = miner.map(|(mining, key)| {
 		Mining {
+			journal: sealed,
 			config: &config,
 			task_manager: &task_manager,
 			client: client.clone(),
@@ -271,6 +295,7 @@ struct Mining<'a> {
 	pool: Arc<FullPool>,
 	keystore: KeystorePtr,
 	key: sr25519::Public,
+	journal: Journal,
 	store: Arc<TensorStore>,
 	readiness: Readiness<Arc<SyncingService<Block>>>,
 	import: LaboraBlockImport,
@@ -296,7 +321,14 @@ impl Mining<'_> {
 			self.config.prometheus_registry(),
 			self.telemetry.map(Telemetry::handle),
 		);
-		let author = Author::new(self.client.clone(), proposers, self.import, self.keystore.clone(), self.key);
+		let author = Author::new(
+			self.client.clone(),
+			proposers,
+			self.import,
+			self.keystore.clone(),
+			self.key,
+			self.journal,
+		);
 		essential.spawn_blocking("block-author", MINING_TASKS, author.run(tickets));
 
 		let worker = WorkerConfig {

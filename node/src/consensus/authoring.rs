@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use labora_primitives::{api::LaboraApi, AccountId, Hash, WorkProof, INHERENT_IDENTIFIER};
-use labora_runtime::opaque::Block;
+use labora_runtime::opaque::{Block, Header, UncheckedExtrinsic as OpaqueExtrinsic};
 use sc_client_api::BlockchainEvents;
 use sc_consensus::{BlockImport, BlockImportParams, ImportResult};
 use sc_consensus_pow::{PowIntermediate, INTERMEDIATE_KEY};
@@ -18,11 +18,15 @@ use sp_consensus_pow::POW_ENGINE_ID;
 use sp_core::sr25519;
 use sp_inherents::{InherentData, InherentDataProvider};
 use sp_keystore::KeystorePtr;
-use sp_runtime::{traits::Block as BlockT, Digest, DigestItem};
+use sp_runtime::{
+	traits::{Block as BlockT, Header as HeaderT},
+	Digest, DigestItem,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::{
 	algorithm::PowDifficulty,
+	journal::Journal,
 	readiness::Readiness,
 	seal::{self, SignError},
 	LaboraBlockImport, LOG_TARGET,
@@ -54,6 +58,9 @@ pub enum AuthoringError {
 	/// The keystore did not sign.
 	#[error(transparent)]
 	Sign(#[from] SignError),
+	/// The sealed block could not be written down.
+	#[error("the sealed block could not be written to the journal: {0}")]
+	Journal(#[from] std::io::Error),
 	/// The import failed.
 	#[error("the block could not be imported: {0}")]
 	Import(#[from] ConsensusError),
@@ -137,6 +144,7 @@ pub struct Author<C, E> {
 	import: LaboraBlockImport,
 	keystore: KeystorePtr,
 	key: sr25519::Public,
+	journal: Journal,
 }
 
 /// What became of a winning ticket.
@@ -161,8 +169,9 @@ where
 		import: LaboraBlockImport,
 		keystore: KeystorePtr,
 		key: sr25519::Public,
+		journal: Journal,
 	) -> Self {
-		Self { client, proposers, import, keystore, key }
+		Self { client, proposers, import, keystore, key, journal }
 	}
 
 	/// Makes blocks until no more tickets can come.
@@ -194,12 +203,29 @@ where
 	}
 
 	async fn make_block(&mut self, found: Found) -> Result<Outcome, AuthoringError> {
+		if let Some(block) = self.sealed_before(found.parent)? {
+			log::info!(target: LOG_TARGET, "A block on {} was sealed before a restart: it is imported again", found.parent);
+			return self.import(block).await;
+		}
 		let proposal = self.propose(&found).await?;
 		if self.client.info().best_hash != found.parent {
 			// It would be as heavy as the block that came first, so nobody would build on it.
 			return Ok(Outcome::Overtaken);
 		}
 		let block = self.seal(proposal)?;
+		self.import(block).await
+	}
+
+	/// The block that this miner sealed on a parent, if the database lost it.
+	fn sealed_before(&self, parent: Hash) -> Result<Option<BlockImportParams<Block>>, AuthoringError> {
+		let height = self.client.number(parent)?.ok_or(AuthoringError::NoParent(parent))?.saturating_add(1);
+		let Some(block) = self.journal.sealed_on(parent, height) else { return Ok(None) };
+		let (mut header, body) = block.deconstruct();
+		let Some(seal) = header.digest_mut().pop() else { return Ok(None) };
+		Ok(Some(import_params(header, body, seal)))
+	}
+
+	async fn import(&mut self, block: BlockImportParams<Block>) -> Result<Outcome, AuthoringError> {
 		let hash = block.post_hash();
 		match self.import.import_block(block).await? {
 			ImportResult::Imported(imported) if imported.is_new_best => Ok(Outcome::Best(hash)),
@@ -222,18 +248,25 @@ where
 		proposer.propose(args).await.map_err(|error| AuthoringError::Proposal(error.into()))
 	}
 
-	/// Signs the block, and says how to import it: its state changes are known from building it.
-	fn seal(&self, proposal: Proposal<Block>) -> Result<BlockImportParams<Block>, SignError> {
+	/// Signs the block, writes it down, and says how to import it: its state changes are known from building it.
+	fn seal(&self, proposal: Proposal<Block>) -> Result<BlockImportParams<Block>, AuthoringError> {
 		let (header, body) = proposal.block.deconstruct();
-		let seal = seal::sign(&*self.keystore, &self.key, &header.hash())?;
-		let mut block: BlockImportParams<Block> = BlockImportParams::new(BlockOrigin::Own, header);
-		block.post_digests.push(DigestItem::Seal(POW_ENGINE_ID, seal));
-		block.body = Some(body);
+		let seal = DigestItem::Seal(POW_ENGINE_ID, seal::sign(&*self.keystore, &self.key, &header.hash())?);
+		let mut block = import_params(header, body, seal);
 		block.state_action = proposal.storage_changes.into();
-		block.insert_intermediate(INTERMEDIATE_KEY, PowIntermediate::<PowDifficulty> { difficulty: None });
-		block.post_hash = Some(block.post_header().hash());
+		self.journal.note(&Block::new(block.post_header(), block.body.clone().unwrap_or_default()))?;
 		Ok(block)
 	}
+}
+
+/// How to import a block of this miner's. Its state changes, where they are known, spare executing it.
+fn import_params(header: Header, body: Vec<OpaqueExtrinsic>, seal: DigestItem) -> BlockImportParams<Block> {
+	let mut block: BlockImportParams<Block> = BlockImportParams::new(BlockOrigin::Own, header);
+	block.post_digests.push(seal);
+	block.body = Some(body);
+	block.insert_intermediate(INTERMEDIATE_KEY, PowIntermediate::<PowDifficulty> { difficulty: None });
+	block.post_hash = Some(block.post_header().hash());
+	block
 }
 
 /// Whether a ticket on `parent` is to become a block: it is on the best block, and no other of this miner's did.

@@ -8,6 +8,7 @@
 pub mod algorithm;
 pub mod authoring;
 pub mod finality;
+pub mod journal;
 pub mod readiness;
 pub mod seal;
 

@@ -48,7 +48,7 @@ pub enum SignError {
 pub enum MinerKeyError {
 	/// The keystore has no key of the type.
 	#[error(
-		"--mine needs the miner's key, and the keystore has none. Insert one with `labora-node key insert --key-type labo \
+		"--mine and --watch need the miner's key, and the keystore has none. Insert one with `labora-node key insert --key-type labo \
 		 --scheme sr25519` (and the node's --chain and --base-path), or, for tests, give --miner-key"
 	)]
 	Missing,

@@ -29,19 +29,19 @@ use crate::{
 	tensor_store::TensorStore,
 };
 
-mod chain;
+pub(crate) mod chain;
 mod checkpoints;
 mod claims;
 mod drafts;
-mod inputs;
+pub(crate) mod inputs;
 mod lanes;
 mod prover;
 mod queue;
 mod reporter;
 mod result;
 mod status;
-mod transactions;
-mod unit;
+pub(crate) mod transactions;
+pub(crate) mod unit;
 
 #[cfg(test)]
 mod fixtures;
@@ -104,7 +104,7 @@ where
 		wake: Condvar::new(),
 		ready: Default::default(),
 		claims: Default::default(),
-		checkpoints: checkpoints::Checkpoints::new((config.memory_mib as usize) << 20),
+		checkpoints: checkpoints::Checkpoints::new((config.memory_mib as usize) << (20 - 2)),
 		closed: Default::default(),
 	});
 	let transactions = transactions::Transactions::new(client, pool, keystore, config.account.clone());
