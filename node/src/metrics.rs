@@ -31,7 +31,10 @@ impl Gauges {
 				GaugeVec::new(of_span("labora_useful_blocks", "Blocks sealed by useful work"), labels)?,
 				registry,
 			)?,
-			idle: register(GaugeVec::new(of_span("labora_idle_blocks", "Blocks sealed by idle work"), labels)?, registry)?,
+			idle: register(
+				GaugeVec::new(of_span("labora_idle_blocks", "Blocks sealed by idle work"), labels)?,
+				registry,
+			)?,
 			difficulty: register(
 				Gauge::new("labora_difficulty_macs", "Multiply-accumulates that the next block costs")?,
 				registry,

@@ -321,14 +321,8 @@ impl Mining<'_> {
 			self.config.prometheus_registry(),
 			self.telemetry.map(Telemetry::handle),
 		);
-		let author = Author::new(
-			self.client.clone(),
-			proposers,
-			self.import,
-			self.keystore.clone(),
-			self.key,
-			self.journal,
-		);
+		let author =
+			Author::new(self.client.clone(), proposers, self.import, self.keystore.clone(), self.key, self.journal);
 		essential.spawn_blocking("block-author", MINING_TASKS, author.run(tickets));
 
 		let worker = WorkerConfig {

@@ -147,6 +147,7 @@ impl pallet_workers::Config for Runtime {
 	type Currency = Balances;
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Tasks = Tasks;
+	type Tickets = Work;
 	type Rewards = Work;
 	type SlotBond = SlotBond;
 	type MissedSlash = MissedSlash;
@@ -162,6 +163,7 @@ impl pallet_disputes::Config for Runtime {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Results = Tasks;
 	type Assignments = Workers;
+	type Tickets = Work;
 	type BlockReward = BlockReward;
 	type AuditSteps = ConstU8<AUDIT_STEPS>;
 	type AuditBlocks = ConstU8<AUDIT_BLOCKS>;

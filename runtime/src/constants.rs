@@ -10,7 +10,7 @@ pub const MILLILAB: Balance = LAB / 1_000;
 pub const EXISTENTIAL_DEPOSIT: Balance = MILLILAB;
 /// Reward of a block sealed by useful work.
 pub const BLOCK_REWARD: Balance = 10 * LAB;
-/// Least bond of a worker's slot: fifty idle blocks earn one. A unit of the demonstration puts a quarter of it at stake.
+/// Least bond of a worker's slot: fifty idle blocks earn one. A unit of the demonstration puts two fifths of it at stake.
 pub const SLOT_BOND: Balance = 50 * LAB;
 /// Lowest price of a unit.
 pub const MIN_PRICE: Balance = MILLILAB;
@@ -31,7 +31,7 @@ pub const FOLLOW_UP_WINDOW: BlockNumber = 8;
 /// Bond of the first open challenge on a result.
 pub const CHALLENGE_BOND: Balance = 5 * LAB;
 /// What a worker is paid for showing something that decides nothing.
-pub const SHOW_FEE: Balance = LAB / 10;
+pub const SHOW_FEE: Balance = LAB / 2;
 /// What an equivocation costs: the reward of five blocks.
 pub const EQUIVOCATION_SLASH: Balance = 50 * LAB;
 /// Blocks after which an equivocation can no longer be reported.

@@ -104,12 +104,15 @@ impl pallet_disputes::WeightInfo for Disputes {
 	}
 
 	fn answer(chunks: u32) -> Weight {
-		// What falls takes back at most what one window holds.
-		let fallen = u64::from(labora_primitives::limits::MAX_STANDING);
 		micros(600)
 			.saturating_add(micros(6).saturating_mul(u64::from(chunks)))
-			.saturating_add(db(12u64.saturating_add(u64::from(MAX_UNITS)), 12))
-			.saturating_add(db(fallen, fallen))
+			.saturating_add(db(8u64.saturating_add(u64::from(MAX_UNITS)), 6))
+	}
+
+	fn fall() -> Weight {
+		// What one window holds.
+		let fallen = u64::from(labora_primitives::limits::MAX_STANDING);
+		micros(500).saturating_add(db(fallen, fallen))
 	}
 
 	fn report_equivocation() -> Weight {
@@ -117,7 +120,8 @@ impl pallet_disputes::WeightInfo for Disputes {
 	}
 
 	fn hooks(due: u32, audits: u32) -> Weight {
-		let due = micros(300).saturating_add(db(12, 12)).saturating_mul(u64::from(due));
+		let falls = Self::fall().saturating_mul(u64::from(due.min(pallet_disputes::MAX_FALLS_PER_BLOCK)));
+		let due = micros(20).saturating_add(db(1, 1)).saturating_mul(u64::from(due)).saturating_add(falls);
 		let audits = micros(300).saturating_add(db(4, 3)).saturating_mul(u64::from(audits));
 		micros(10).saturating_add(db(2, 2)).saturating_add(due).saturating_add(audits)
 	}

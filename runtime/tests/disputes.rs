@@ -12,7 +12,7 @@ use labora_primitives::{
 	money::{challenge_bond, stake},
 	Answer, Assignment, AssignmentId, Claim, Phase, StandingResult, TaskId, UnitKind,
 };
-use labora_runtime::{constants::*, Balances, Disputes, Runtime, RuntimeEvent, RuntimeOrigin, System, Workers};
+use labora_runtime::{constants::*, Balances, Disputes, Hash, Runtime, RuntimeEvent, RuntimeOrigin, System, Workers};
 use labora_tensor::{BlockIndex, Commitment, Tensor};
 use labora_witness::{next, Honest, MergeWitness, Next, Shown, StepsWitness};
 use pallet_disputes::Fault;
@@ -146,7 +146,7 @@ fn an_honest_result_passes_its_audit_and_is_paid() {
 		assert!(demands(id).is_empty());
 		let staked = || pallet_workers::Workers::<Runtime>::get(MINER).unwrap().staked;
 		assert_eq!(staked(), 2 * unit_stake());
-		blocks(RESULT_WINDOW);
+		blocks(RESULT_WINDOW + 2);
 		assert!(standing(id).is_none());
 		assert_eq!(staked(), unit_stake(), "of the other unit, which still runs");
 	});
@@ -516,7 +516,8 @@ fn a_bond_is_locked_while_something_is_at_stake_and_for_a_while_after() {
 		});
 		let computed = compute(&units[0], &[initial_parameter()]);
 		block(&OTHER, || computed.submit());
-		for _ in 0..UNBONDING_BLOCKS {
+		// The other unit is missed: until then it could seal blocks, and from then on the time counts.
+		for _ in 0..UNBONDING_BLOCKS + 20 {
 			block(&OTHER, || answer_all(&computed));
 		}
 		block(&OTHER, || {
@@ -533,57 +534,59 @@ fn two_sealed_headers_on_one_parent_are_punished_once() {
 	use sp_runtime::{traits::Header as _, DigestItem};
 	let pair = sp_core::sr25519::Pair::from_seed(&[5; 32]);
 	let author = labora_primitives::AccountId::from(pair.public());
-	let header = |height: u32, parent: u8, state: u8| {
-		let mut header = Header::new(
-			height,
-			Default::default(),
-			[state; 32].into(),
-			[parent; 32].into(),
-			sp_runtime::generic::Digest {
-				logs: vec![DigestItem::PreRuntime(pallet_work::ENGINE_ID, codec::Encode::encode(&author))],
-			},
-		);
+	let header_on = |height: u32, parent: Hash, state: u8| {
+		let logs = vec![DigestItem::PreRuntime(pallet_work::ENGINE_ID, codec::Encode::encode(&author))];
+		let mut header =
+			Header::new(height, Default::default(), [state; 32].into(), parent, sp_runtime::generic::Digest { logs });
 		let seal = pair.sign(header.hash().as_bytes());
 		header.digest_mut().push(DigestItem::Seal(pallet_work::ENGINE_ID, seal.0.to_vec()));
 		Box::new(header)
 	};
-	let report = |first, second| {
-		let reported = Disputes::report_equivocation(RuntimeOrigin::signed(SPONSOR), first, second);
-		reported.map(|_| ()).map_err(|error| error.error)
-	};
+	let header = |height: u32, state: u8| header_on(height, System::block_hash(height - 1), state);
+	let report = |first, second| Disputes::report_equivocation(RuntimeOrigin::signed(SPONSOR), first, second);
 	new_chain().execute_with(|| {
+		blocks(1);
 		block(&OTHER, || {
 			use frame_support::traits::fungible::Mutate;
+			assert_noop!(report(header(2, 1), header(2, 2)), DisputeError::NothingAtStake);
 			assert_ok!(<Balances as Mutate<_>>::mint_into(&author, ENDOWMENT));
 			register_worker(&author, 2);
 		});
 		block(&OTHER, || {
-			let once = header(2, 1, 1);
+			let once = header(2, 1);
 			assert_noop!(report(once.clone(), once), DisputeError::NoEquivocation);
-			assert_noop!(report(header(2, 1, 1), header(2, 2, 1)), DisputeError::NoEquivocation);
-			assert_noop!(report(header(2, 1, 1), header(3, 1, 1)), DisputeError::NoEquivocation);
-			let mut unsealed = header(2, 1, 2);
+			assert_noop!(report(header(2, 1), header_on(2, [9; 32].into(), 1)), DisputeError::NoEquivocation);
+			assert_noop!(report(header(2, 1), header(3, 1)), DisputeError::NoEquivocation);
+			let never = |state| header_on(2, [9; 32].into(), state);
+			assert_noop!(report(never(1), never(2)), DisputeError::UnknownParent);
+			assert_noop!(report(header(9, 1), header(9, 2)), DisputeError::UnknownParent);
+			let mut unsealed = header(2, 2);
 			unsealed.digest_mut().pop();
-			assert_noop!(report(header(2, 1, 1), unsealed), DisputeError::BadSeal);
-			let mut forged = header(2, 1, 2);
+			assert_noop!(report(header(2, 1), unsealed), DisputeError::BadSeal);
+			let mut forged = header(2, 2);
 			forged.extrinsics_root = [9; 32].into();
-			assert_noop!(report(header(2, 1, 1), forged), DisputeError::BadSeal);
-			let mut nobody = header(2, 1, 2);
+			assert_noop!(report(header(2, 1), forged), DisputeError::BadSeal);
+			let mut nobody = header(2, 2);
 			nobody.digest_mut().logs.remove(0);
-			assert_noop!(report(header(2, 1, 1), nobody), DisputeError::NotOneAuthor);
+			assert_noop!(report(header(2, 1), nobody), DisputeError::NotOneAuthor);
 
 			let (reporter, bond) = (free(&SPONSOR), held(&author));
-			assert_ok!(report(header(2, 1, 1), header(2, 1, 2)));
+			assert_ok!(report(header(2, 1), header(2, 2)));
 			assert_eq!(bond - held(&author), EQUIVOCATION_SLASH);
 			assert_eq!(free(&SPONSOR) - reporter, EQUIVOCATION_SLASH / 2);
-			assert_noop!(report(header(2, 1, 2), header(2, 1, 1)), DisputeError::AlreadyReported);
-			assert_noop!(report(header(2, 1, 1), header(2, 1, 3)), DisputeError::AlreadyReported);
-			assert_ok!(report(header(3, 4, 1), header(3, 4, 2)));
+			assert_noop!(report(header(2, 2), header(2, 1)), DisputeError::AlreadyReported);
+			assert_noop!(report(header(2, 1), header(2, 3)), DisputeError::AlreadyReported);
+			assert_ok!(report(header(3, 1), header(3, 2)));
+			// Its bond is spent; what it has beside it is not.
+			let before = free(&author);
+			assert_ok!(report(header(1, 1), header(1, 2)));
+			assert_eq!(before - free(&author), EQUIVOCATION_SLASH);
 		});
 		blocks(REPORT_AGE);
 		block(&OTHER, || {
-			assert_noop!(report(header(1, 1, 1), header(1, 1, 2)), DisputeError::TooOld);
+			assert_noop!(report(header(1, 1), header(1, 2)), DisputeError::TooOld);
 		});
+		assert_eq!(pallet_disputes::Reports::<Runtime>::iter().count(), 0, "they are forgotten");
 	});
 }
 

@@ -68,7 +68,7 @@ fn a_model_is_trained_and_everyone_is_paid() {
 
 		// Rewards stay held until the window of the last result is over.
 		assert_eq!(held(&MINER), 2 * SLOT_BOND + 4 * BLOCK_REWARD);
-		audited_blocks(RESULT_WINDOW + 2);
+		audited_blocks(2 * RESULT_WINDOW);
 		assert_eq!(held(&MINER), 2 * SLOT_BOND);
 		assert_eq!(held(&SPONSOR), 0);
 		let earned = free(&MINER) - before;
@@ -160,7 +160,7 @@ fn a_cancelled_task_still_takes_what_is_being_computed_and_returns_the_rest() {
 		assert_ok!(block(&OTHER, || submit(&MINER, assignment.id, result_of(&spec, &assignment, &output))));
 		assert_eq!(info(task).phase, Phase::Cancelled);
 		assert_eq!(held(&SPONSOR), 100 * PRICE, "its result may still fall");
-		audited_blocks(RESULT_WINDOW + 2);
+		audited_blocks(2 * RESULT_WINDOW);
 		assert_eq!(held(&SPONSOR), 0);
 		assert!(assignments(&MINER).is_empty());
 	});

@@ -101,6 +101,8 @@ pub struct StandingResult {
 	pub accepted: BlockNumber,
 	/// The window ends with this block.
 	pub due: BlockNumber,
+	/// Blocks that the worker took: others may need as long to compute it again.
+	pub took: BlockNumber,
 	/// What is owed for it, the burned share included; zero once it is void.
 	pub price: Balance,
 	/// What of the worker's bond is at stake.

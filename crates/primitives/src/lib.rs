@@ -25,7 +25,8 @@ pub use dispute::{
 pub use ids::{AccountId, AssignmentId, Balance, BlockNumber, Hash, Moment, TaskId};
 pub use task::{Dataset, Job, Phase, Recipe, SpecError, TaskInfo, TaskSpec, UnitState};
 pub use traits::{
-	AssignmentLedger, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, Slashed, TaskBoard, UnitResolver,
+	AssignmentLedger, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, Slashed, TaskBoard, TicketSource,
+	UnitResolver,
 };
 pub use unit::{
 	Assignment, ResolveError, ResolvedWork, ResultError, ResultRecord, SealOpening, UnitKind, UnitMetrics, UnitRef,

@@ -24,7 +24,7 @@ pub struct OpenUnit {
 
 /// The tasks, as the scheduler sees them.
 pub trait TaskBoard {
-	/// At most `limit` open units, best price per multiply-accumulate first.
+	/// Open units, at most `limit` of a task, best price per multiply-accumulate first.
 	fn open_units(limit: u32) -> Vec<OpenUnit>;
 	/// The unit has a worker now.
 	fn assigned(unit: UnitRef, assignment: AssignmentId);
@@ -50,6 +50,13 @@ pub trait AssignmentLedger {
 	fn release(worker: &AccountId, stake: Balance);
 	/// Takes an amount from a worker's bond, as far as there is one, pays `takers` in turn and burns the rest.
 	fn slash(worker: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Slashed;
+}
+
+/// What the winning ticket of a block decides. A ticket binds to its block's parent and cannot be had anew without the work, other
+/// than a block's hash, which its author may vary with every seal.
+pub trait TicketSource {
+	/// The ticket of this block, once its work is proved; before that, of the block before.
+	fn ticket() -> [u8; 32];
 }
 
 /// What became of a slashed bond.
@@ -106,6 +113,8 @@ pub trait DisputeLedger {
 	fn stake(price: Balance, ops: u32) -> Balance;
 	/// A result was accepted: it will be audited. `false`: this block has taken as many as it can.
 	fn opened(id: AssignmentId) -> bool;
+	/// A result was taken back without being judged: whoever challenged it has its bond back.
+	fn dropped(id: AssignmentId);
 	/// The last block in which an open demand on a result may be answered; none if none is open.
 	fn open_until(id: AssignmentId) -> Option<BlockNumber>;
 }

@@ -6,16 +6,16 @@ use sp_io::hashing::blake2_256;
 use super::*;
 
 impl<T: Config> Pallet<T> {
-	/// Draws the audit of a result from the parent's hash: its author, who could try for another one by keeping a block for itself,
-	/// loses that block's reward each time.
+	/// Draws the audit of a result from the ticket of the block after the one that took it. Whoever finds that ticket can only keep
+	/// it to itself, and loses the block; a block's hash it could vary at will.
 	pub(crate) fn draw(id: AssignmentId, now: BlockNumber) {
 		let Some(result) = T::Results::standing(id) else { return };
 		let Some(spec) = T::Results::spec(result.unit.task) else { return };
 		let Ok(program) = spec.check() else { return };
-		let seed = (b"labora/audit/1", frame_system::Pallet::<T>::parent_hash(), id).using_encoded(blake2_256);
+		let seed = (b"labora/audit/1", T::Tickets::ticket(), id).using_encoded(blake2_256);
 		let (steps, blocks) = (T::AuditSteps::get(), T::AuditBlocks::get());
 		let claims = spec.audit(&program, result.unit.kind, &seed, steps, blocks);
-		let due = now.saturating_add(T::AuditWindow::get());
+		let due = now.saturating_add(T::AuditWindow::get()).saturating_add(result.took / SHOWING);
 		Demands::<T>::mutate(id, |demands| {
 			for claim in &claims {
 				// Asked for by a challenger already: it will be shown anyway.
@@ -42,6 +42,10 @@ impl<T: Config> DisputeLedger for Pallet<T> {
 	fn opened(id: AssignmentId) -> bool {
 		// The hash of the next block draws: it is known in the one after that.
 		AuditAt::<T>::try_append(Self::now().saturating_add(2), id).is_ok()
+	}
+
+	fn dropped(id: AssignmentId) {
+		Self::refund(Demands::<T>::take(id));
 	}
 
 	fn open_until(id: AssignmentId) -> Option<BlockNumber> {

@@ -5,7 +5,7 @@ use frame_support::traits::tokens::Preservation;
 use frame_system::pallet_prelude::HeaderFor;
 use sp_core::sr25519;
 use sp_runtime::{
-	traits::{Hash, Header},
+	traits::{CheckedSub, Hash, Header, One},
 	ConsensusEngineId, DigestItem,
 };
 
@@ -27,28 +27,25 @@ impl<T: Config> Pallet<T> {
 		ensure!(height.saturating_add(T::ReportAge::get()) >= Self::now(), Error::<T>::TooOld);
 		let author = Self::author(&first)?;
 		ensure!(author == Self::author(&second)?, Error::<T>::NotOneAuthor);
-		let mut reports = Reports::<T>::get();
-		let report = (author.clone(), parent);
-		ensure!(!reports.contains(&report), Error::<T>::AlreadyReported);
+		// Headers on a parent that never was cost nothing to make.
+		let known = (*first.number()).checked_sub(&One::one()).map(frame_system::Pallet::<T>::block_hash);
+		ensure!(known == Some(parent) && height < Self::now().saturating_add(2), Error::<T>::UnknownParent);
+		ensure!(!Reports::<T>::get(height).contains(&author), Error::<T>::AlreadyReported);
 		Self::check_seal(first, &author)?;
 		Self::check_seal(second, &author)?;
 
-		if reports.is_full() {
-			reports.remove(0);
-		}
-		let _ = reports.try_push(report);
-		Reports::<T>::put(reports);
+		Reports::<T>::try_append(height, author.clone()).map_err(|()| Error::<T>::TooManyReports)?;
 		let amount = T::EquivocationSlash::get();
 		let takers = match reporter == author {
 			true => Vec::new(),
 			false => alloc::vec![(reporter.clone(), CHALLENGER_SHARE.mul_floor(amount))],
 		};
 		let mut slashed = T::Assignments::slash(&author, amount, &takers).taken;
-		if slashed == 0 {
-			// An author of idle blocks needs no bond; it is paid at once, and loses what it has.
-			let (keep, best) = (Preservation::Expendable, Precision::BestEffort);
-			slashed = T::Currency::burn_from(&author, amount, keep, best, Fortitude::Force).unwrap_or(0);
-		}
+		// An author of idle blocks needs no bond; it is paid at once, and loses what it has.
+		let (left, keep, best) = (amount.saturating_sub(slashed), Preservation::Expendable, Precision::BestEffort);
+		let burned = T::Currency::burn_from(&author, left, keep, best, Fortitude::Force).unwrap_or(0);
+		slashed = slashed.saturating_add(burned);
+		ensure!(slashed > 0, Error::<T>::NothingAtStake);
 		Self::deposit_event(Event::Equivocation { author, parent, reporter, slashed });
 		Ok(())
 	}

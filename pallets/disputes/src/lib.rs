@@ -22,6 +22,8 @@ pub use pallet::*;
 
 mod audit;
 mod equivocation;
+#[cfg(any(feature = "std", feature = "try-runtime"))]
+mod try_state;
 pub mod weights;
 
 use alloc::{boxed::Box, vec::Vec};
@@ -37,7 +39,7 @@ use labora_primitives::{
 	limits::MAX_DEMANDS,
 	money::{challenge_bond, share_out, CHALLENGER_SHARE, DEFENDER_SHARE},
 	AccountId, Answer, AnswerError, AssignmentId, AssignmentLedger, Balance, BlockNumber, Claim, Demand, Dispute,
-	ResultLedger, StandingResult, TaskSpec,
+	ResultLedger, StandingResult, TaskSpec, TicketSource,
 };
 use sp_runtime::traits::SaturatedConversion;
 
@@ -47,10 +49,14 @@ pub use weights::WeightInfo;
 pub const MAX_DUE_PER_BLOCK: u32 = 128;
 /// Most results that one block takes into audit.
 pub const MAX_AUDITS_PER_BLOCK: u32 = 64;
-/// Reports that are remembered: none is punished twice.
-pub const MAX_REPORTS: u32 = 1_024;
+/// Results that one block lets fall at most: each may take back what a whole window built on it. Others wait for the next.
+pub const MAX_FALLS_PER_BLOCK: u32 = 4;
 /// Blocks that the check of a demand may be put off, when too many fall on one block.
-const DUE_SPREAD: u32 = 64;
+const DUE_SPREAD: u32 = 256;
+/// A worker has, beside the window, a quarter of the time that the unit took it: what is shown may have to be computed again.
+const SHOWING: BlockNumber = 4;
+/// Most authors of one height that are remembered as punished.
+const MAX_REPORTS_PER_HEIGHT: u32 = 64;
 
 /// Why a result fell.
 #[derive(
@@ -80,6 +86,8 @@ pub mod pallet {
 		type Results: ResultLedger;
 		/// The workers' bonds.
 		type Assignments: AssignmentLedger;
+		/// What draws the audits.
+		type Tickets: TicketSource;
 		/// Reward of a block, which a wrong result would have earned: part of what a unit puts at stake.
 		#[pallet::constant]
 		type BlockReward: Get<Balance>;
@@ -121,7 +129,11 @@ pub mod pallet {
 		Challenge,
 	}
 
+	/// Of the storage's layout: raised with every migration.
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
 	#[pallet::pallet]
+	#[pallet::storage_version(STORAGE_VERSION)]
 	pub struct Pallet<T>(_);
 
 	/// What is to be shown of each standing result.
@@ -139,9 +151,10 @@ pub mod pallet {
 	pub type AuditAt<T> =
 		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_AUDITS_PER_BLOCK>>, ValueQuery>;
 
-	/// Equivocations that were punished: author and parent, the oldest first.
+	/// Who was punished for an equivocation at a height: nobody is twice.
 	#[pallet::storage]
-	pub type Reports<T: Config> = StorageValue<_, BoundedVec<(AccountId, T::Hash), ConstU32<MAX_REPORTS>>, ValueQuery>;
+	pub type Reports<T> =
+		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AccountId, ConstU32<MAX_REPORTS_PER_HEIGHT>>, ValueQuery>;
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -252,8 +265,14 @@ pub mod pallet {
 		BadSeal,
 		/// The headers are too old.
 		TooOld,
+		/// The parent is no block of this chain.
+		UnknownParent,
 		/// The equivocation was reported before.
 		AlreadyReported,
+		/// As many were reported of that height as are remembered.
+		TooManyReports,
+		/// The author has nothing to lose.
+		NothingAtStake,
 	}
 
 	impl<T> From<AnswerError> for Error<T> {
@@ -271,13 +290,26 @@ pub mod pallet {
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
 		/// Ends what was not answered, and draws the audits of the results of the block before the parent.
 		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
-			let now = number.saturated_into();
+			let now: BlockNumber = number.saturated_into();
 			let due = DueAt::<T>::take(now);
 			let audits = AuditAt::<T>::take(now);
 			let weight = T::WeightInfo::hooks(due.len() as u32, audits.len() as u32);
-			due.into_iter().for_each(|id| Self::expire(id, now));
+			let mut falls: u32 = 0;
+			for id in due {
+				if falls < MAX_FALLS_PER_BLOCK {
+					falls = falls.saturating_add(u32::from(Self::expire(id, now)));
+				} else {
+					Self::look_at(id, now.saturating_add(1));
+				}
+			}
+			Reports::<T>::remove(now.saturating_sub(T::ReportAge::get()).saturating_sub(1));
 			audits.into_iter().for_each(|id| Self::draw(id, now));
 			weight
+		}
+
+		#[cfg(feature = "try-runtime")]
+		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
+			Self::do_try_state()
 		}
 
 		fn integrity_test() {
@@ -308,7 +340,7 @@ pub mod pallet {
 			// The other half is the audit's.
 			ensure!(open < MAX_DEMANDS / 2, Error::<T>::TooManyDemands);
 			let bond = challenge_bond(T::ChallengeBond::get(), open);
-			let due = now.saturating_add(T::AnswerWindow::get());
+			let due = now.saturating_add(T::AnswerWindow::get()).saturating_add(result.took / SHOWING);
 			let demand = Demand { claim, by: Some((who.clone(), bond)), due };
 			Demands::<T>::try_append(assignment, demand).map_err(|()| Error::<T>::TooManyDemands)?;
 			ensure!(Self::look_at(assignment, due.saturating_add(1)), Error::<T>::TooManyDemands);
@@ -319,7 +351,11 @@ pub mod pallet {
 
 		/// Shows what is demanded. Anyone may, for the worker. Free of charge if it shows it.
 		#[pallet::call_index(1)]
-		#[pallet::weight(T::WeightInfo::answer(answer_chunks(answer)))]
+		// Operational: whoever fills blocks must not keep workers from showing what they have to.
+		#[pallet::weight((
+			T::WeightInfo::answer(answer_chunks(answer)).saturating_add(T::WeightInfo::fall()),
+			DispatchClass::Operational,
+		))]
 		pub fn answer(
 			origin: OriginFor<T>,
 			assignment: AssignmentId,
@@ -327,6 +363,7 @@ pub mod pallet {
 			answer: Answer,
 		) -> DispatchResultWithPostInfo {
 			let who = ensure_signed(origin)?;
+			let shown = T::WeightInfo::answer(answer_chunks(&answer));
 			let now = Self::now();
 			let mut demands = Demands::<T>::get(assignment);
 			let position = demands.iter().position(|demand| demand.claim == claim);
@@ -345,20 +382,19 @@ pub mod pallet {
 				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()));
 			}
 			Self::deposit_event(Event::Answered { assignment, claim, by: who });
-			Ok(Pays::No.into())
+			Ok((Some(shown), Pays::No).into())
 		}
 
-		/// Reports two sealed headers of one author on one parent. The reporter gets half of what it costs the author.
+		/// Reports two sealed headers of one author on one parent of this chain. The reporter gets half of what it costs the author.
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::report_equivocation())]
 		pub fn report_equivocation(
 			origin: OriginFor<T>,
 			first: Box<HeaderFor<T>>,
 			second: Box<HeaderFor<T>>,
-		) -> DispatchResultWithPostInfo {
+		) -> DispatchResult {
 			let reporter = ensure_signed(origin)?;
-			Self::punish_equivocation(reporter, *first, *second)?;
-			Ok(Pays::No.into())
+			Self::punish_equivocation(reporter, *first, *second)
 		}
 	}
 }
@@ -389,7 +425,7 @@ impl<T: Config> Pallet<T> {
 	/// Notes a result for a block, or for one soon after it that has room.
 	fn look_at(id: AssignmentId, block: BlockNumber) -> bool {
 		let mut blocks = block..=block.saturating_add(DUE_SPREAD);
-		blocks.any(|block| DueAt::<T>::try_append(block, id).is_ok())
+		blocks.any(|block| DueAt::<T>::mutate(block, |ids| ids.contains(&id) || ids.try_push(id).is_ok()))
 	}
 
 	fn judge(result: &StandingResult, claim: &Claim, answer: &Answer) -> Result<bool, Error<T>> {
@@ -435,27 +471,36 @@ impl<T: Config> Pallet<T> {
 		Self::deposit_event(Event::ChallengeEnded { assignment, challenger, paid, burned, returned });
 	}
 
-	/// Lets a result fall whose demands were not met in time.
-	fn expire(id: AssignmentId, now: BlockNumber) {
+	/// Lets a result fall whose demands were not met in time. Says whether it fell.
+	fn expire(id: AssignmentId, now: BlockNumber) -> bool {
 		let demands = Demands::<T>::get(id);
 		// The oldest overdue one decides: an audit, or whoever asked first.
 		let overdue = demands.iter().filter(|demand| demand.due < now).min_by_key(|demand| demand.due);
 		if let Some(demand) = overdue {
 			Self::fall(id, demand.claim, Fault::Silence, demand.by.clone());
 		}
+		overdue.is_some()
+	}
+
+	/// Gives the challengers of a result that is gone their bonds back.
+	fn refund(demands: BoundedVec<Demand, ConstU32<MAX_DEMANDS>>) {
+		let reason = HoldReason::Challenge.into();
+		for (challenger, bond) in demands.into_iter().filter_map(|demand| demand.by) {
+			let returned = T::Currency::release(&reason, &challenger, bond, Precision::BestEffort);
+			debug_assert!(returned == Ok(bond), "the bond is this pallet's own hold");
+		}
 	}
 
 	/// A result is wrong: it is taken back, its stake slashed and shared out; the other challenges on it are refunded.
 	fn fall(assignment: AssignmentId, claim: Claim, fault: Fault, by: Option<(AccountId, Balance)>) {
-		let reason = HoldReason::Challenge.into();
-		for (challenger, bond) in Demands::<T>::take(assignment).into_iter().filter_map(|demand| demand.by) {
-			let returned = T::Currency::release(&reason, &challenger, bond, Precision::BestEffort);
-			debug_assert!(returned == Ok(bond), "the bond is this pallet's own hold");
-		}
+		let demands = Demands::<T>::take(assignment);
+		// A worker whom the audit has found out must not save half of its stake by a friend's challenge.
+		let audited = demands.iter().any(|demand| demand.by.is_none());
+		Self::refund(demands);
 		let Some(fallen) = T::Results::fall(assignment) else { return };
 		// Nobody wins by challenging itself.
 		let winner = by.map(|(winner, _)| winner).filter(|winner| *winner != fallen.worker);
-		let share = if winner.is_some() { CHALLENGER_SHARE.mul_floor(fallen.stake) } else { 0 };
+		let share = if winner.is_some() && !audited { CHALLENGER_SHARE.mul_floor(fallen.stake) } else { 0 };
 		let rest = fallen.stake.saturating_sub(share);
 		let losses: Vec<Balance> = fallen.victims.iter().map(|(_, loss)| *loss).collect();
 		let shares = share_out(rest, &losses);

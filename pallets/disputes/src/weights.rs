@@ -8,6 +8,8 @@ pub trait WeightInfo {
 	fn challenge() -> Weight;
 	/// `answer` of so many chunks of openings.
 	fn answer(chunks: u32) -> Weight;
+	/// What a result that falls takes back, at most.
+	fn fall() -> Weight;
 	/// `report_equivocation`.
 	fn report_equivocation() -> Weight;
 	/// The hook of a block that lets `due` results fall and draws `audits`.
@@ -20,6 +22,9 @@ impl WeightInfo for () {
 		Weight::zero()
 	}
 	fn answer(_: u32) -> Weight {
+		Weight::zero()
+	}
+	fn fall() -> Weight {
 		Weight::zero()
 	}
 	fn report_equivocation() -> Weight {

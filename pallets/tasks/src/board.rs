@@ -24,6 +24,12 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
+	/// Whether a task is among the open ones, or can be put there.
+	pub(crate) fn is_open(task: TaskId, spec: &TaskSpec, info: &TaskInfo) -> bool {
+		let listed = OpenTasks::<T>::get().iter().any(|(_, other)| *other == task);
+		listed || Self::open(task, spec, info.unit_macs).is_ok()
+	}
+
 	/// Takes a task out of the open ones.
 	pub(crate) fn close(task: TaskId) {
 		OpenTasks::<T>::mutate(|open| open.retain(|(_, other)| *other != task));
@@ -67,7 +73,7 @@ impl<T: Config> TaskBoard for Pallet<T> {
 	fn open_units(limit: u32) -> Vec<OpenUnit> {
 		// A task without open units costs its three reads; there are at most `MaxOpenTasks`.
 		let tasks = OpenTasks::<T>::get();
-		tasks.iter().flat_map(|(_, task)| Self::open_units_of(*task)).take(limit as usize).collect()
+		tasks.iter().flat_map(|(_, task)| Self::open_units_of(*task).into_iter().take(limit as usize)).collect()
 	}
 
 	fn assigned(unit: UnitRef, assignment: AssignmentId) {

@@ -21,6 +21,8 @@ mod board;
 mod results;
 mod rollback;
 mod standing;
+#[cfg(any(feature = "std", feature = "try-runtime"))]
+mod try_state;
 pub mod weights;
 
 use frame_support::{
@@ -86,7 +88,11 @@ pub mod pallet {
 		Escrow,
 	}
 
+	/// Of the storage's layout: raised with every migration.
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
 	#[pallet::pallet]
+	#[pallet::storage_version(STORAGE_VERSION)]
 	pub struct Pallet<T>(_);
 
 	/// The number of the next task.
@@ -368,6 +374,11 @@ pub mod pallet {
 			let weight = T::WeightInfo::mature(matured.len() as u32);
 			matured.into_iter().for_each(|id| Self::mature(id, now));
 			weight
+		}
+
+		#[cfg(feature = "try-runtime")]
+		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
+			Self::do_try_state()
 		}
 
 		fn integrity_test() {

@@ -135,7 +135,9 @@ impl<T: Config> Pallet<T> {
 		let open = states.iter().filter(|state| **state == UnitState::Open).count() as u16;
 		let merge = if spec.job.units() > 1 { merge_price(spec.price) } else { 0 };
 		let needed = spec.price.saturating_mul(Balance::from(open)).saturating_add(merge);
-		if info.escrow < needed {
+		// A task that cannot go on takes no place among the open ones.
+		if info.escrow < needed || !Self::is_open(task, spec, info) {
+			Self::close(task);
 			info.phase = Phase::Unfunded;
 			info.units = BoundedVec::new();
 			Self::deposit_event(Event::TaskUnfunded { task, needed });

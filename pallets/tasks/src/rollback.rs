@@ -24,7 +24,8 @@ impl<T: Config> Pallet<T> {
 			Self::uncount(info);
 		}
 		if info.phase == Phase::Cancelled {
-			// Nothing is opened again, and nobody needs what was built on it.
+			// Nothing is opened again. What was built on it could no longer be judged by what it was built from.
+			Self::void_after(task, info, fallen, victims);
 			return;
 		}
 		let in_its_round = info.round == fallen.round && info.phase == Phase::Units;
@@ -50,11 +51,13 @@ impl<T: Config> Pallet<T> {
 
 	/// Ends what is being built on a fallen result, and voids what was.
 	fn void_after(task: TaskId, info: &mut TaskInfo, fallen: &UnitRef, victims: &mut Victims) {
-		for state in core::mem::take(&mut info.units) {
-			// All units of the phase build on it: those of its own round were handled before.
-			let UnitState::Assigned(id) = state else { continue };
-			let Some(assignment) = T::Assignments::cancel(id) else { continue };
-			victims.push((assignment.worker, T::Rewards::burn(id)));
+		for state in info.units.iter_mut() {
+			let UnitState::Assigned(id) = *state else { continue };
+			if T::Assignments::get(id).is_some_and(|assignment| builds_on(&assignment.unit, fallen)) {
+				*state = UnitState::Open;
+				let Some(assignment) = T::Assignments::cancel(id) else { continue };
+				victims.push((assignment.worker, T::Rewards::burn(id)));
+			}
 		}
 		for id in StandingOf::<T>::get(task) {
 			let Some(mut result) = Standing::<T>::get(id) else { continue };
@@ -67,7 +70,10 @@ impl<T: Config> Pallet<T> {
 			Self::deposit_event(Event::ResultVoided { assignment: id, worker: result.worker.clone() });
 			match result.unit.kind {
 				// It holds no reward, and what it merged is gone.
-				UnitKind::Merge => Self::end(id, &result),
+				UnitKind::Merge => {
+					Self::end(id, &result);
+					T::Disputes::dropped(id);
+				}
 				// Whether it is right, on what it was computed from, decides over its block reward.
 				UnitKind::Steps(_) => {
 					Self::uncount(info);

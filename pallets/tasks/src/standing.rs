@@ -17,7 +17,8 @@ impl<T: Config> Pallet<T> {
 		now: BlockNumber,
 	) -> DispatchResult {
 		let unit = assignment.unit;
-		let due = now.saturating_add(T::ResultWindow::get());
+		let took = now.saturating_sub(assignment.assigned);
+		let due = now.saturating_add(T::ResultWindow::get()).saturating_add(took);
 		let base = match unit.kind {
 			UnitKind::Steps(_) => RoundParameters::<T>::get(unit.task, unit.round).unwrap_or_default(),
 			UnitKind::Merge => BoundedVec::new(),
@@ -27,6 +28,7 @@ impl<T: Config> Pallet<T> {
 			worker: assignment.worker.clone(),
 			accepted: now,
 			due,
+			took,
 			price,
 			stake: assignment.stake,
 			trace_root: result.trace_root,
@@ -50,7 +52,13 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn mature(id: AssignmentId, now: BlockNumber) {
 		// A result that fell is gone.
 		let Some(result) = Standing::<T>::get(id) else { return };
-		let open_until = T::Disputes::open_until(id).unwrap_or(0).max(result.due);
+		// What a task's earlier results are worth decides over the later ones: they are paid in order.
+		let oldest = StandingOf::<T>::get(result.unit.task).first().copied().unwrap_or(id);
+		let until = |id, due: BlockNumber| T::Disputes::open_until(id).unwrap_or(0).max(due);
+		let mut open_until = until(id, result.due);
+		if let Some(first) = Standing::<T>::get(oldest).filter(|_| oldest != id) {
+			open_until = open_until.max(until(oldest, first.due)).max(now);
+		}
 		if open_until >= now {
 			if !Self::look_at(id, open_until.saturating_add(1), BlockNumber::MAX) {
 				log::error!(target: "runtime::tasks", "no block has room for the result of assignment {id}");

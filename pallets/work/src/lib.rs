@@ -17,6 +17,8 @@ extern crate alloc;
 pub use pallet::*;
 
 mod rewards;
+#[cfg(any(feature = "std", feature = "try-runtime"))]
+mod try_state;
 pub mod weights;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -34,7 +36,7 @@ use labora_pouw::{
 };
 use labora_primitives::{
 	limits::MaxSeals, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, LastSeal, Moment, ResolveError,
-	RewardLedger, Seal, UnitResolver, Usefulness, WorkProof, INHERENT_IDENTIFIER,
+	RewardLedger, Seal, TicketSource, UnitResolver, Usefulness, WorkProof, INHERENT_IDENTIFIER,
 };
 use scale_info::TypeInfo;
 use sp_inherents::{InherentData, InherentIdentifier, IsFatalError};
@@ -100,7 +102,11 @@ pub mod pallet {
 		Reward,
 	}
 
+	/// Of the storage's layout: raised with every migration.
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
 	#[pallet::pallet]
+	#[pallet::storage_version(STORAGE_VERSION)]
 	pub struct Pallet<T>(_);
 
 	/// The author that the block's digest names. Of this block only.
@@ -114,6 +120,10 @@ pub mod pallet {
 	/// What sealed the last block.
 	#[pallet::storage]
 	pub type Last<T> = StorageValue<_, LastSeal>;
+
+	/// The ticket of the last proved block.
+	#[pallet::storage]
+	pub type Ticket<T> = StorageValue<_, [u8; 32], ValueQuery>;
 
 	/// Parameters of the difficulty schedule, fixed at genesis.
 	#[pallet::storage]
@@ -299,6 +309,11 @@ pub mod pallet {
 			T::WeightInfo::block_hooks()
 		}
 
+		#[cfg(feature = "try-runtime")]
+		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
+			Self::do_try_state()
+		}
+
 		/// Panics if the block was not proved, which makes it invalid: there is no other way to refuse a block that merely
 		/// leaves something out (the timestamp pallet does the same).
 		#[allow(clippy::panic)]
@@ -330,7 +345,9 @@ pub mod pallet {
 					let seed = Self::parent_hashes();
 					let account = author.encode();
 					let seed = IdleSeed { genesis: &seed.0, parent: &seed.1, account: &account, nonce: proof.nonce };
-					proof.verify(&seed, difficulty).map_err(Error::<T>::from)?;
+					Ticket::<T>::put(
+						proof.verify(&seed, difficulty).map_err(Error::<T>::from)?.ticket().to_big_endian(),
+					);
 					Self::pay_idle(&author)?;
 					Self::count(difficulty, false);
 					LastSeal::Idle { author, nonce: proof.nonce, tile: proof.tile }
@@ -400,7 +417,7 @@ impl<T: Config> Pallet<T> {
 		let id = AssignmentId(proof.assignment);
 		let assignment = T::Assignments::get(id).ok_or(Error::<T>::NoSuchAssignment)?;
 		ensure!(assignment.worker == author, Error::<T>::NotTheAuthorsAssignment);
-		Self::verify_useful(&assignment, proof, difficulty)?;
+		Ticket::<T>::put(Self::verify_useful(&assignment, proof, difficulty)?.ticket().to_big_endian());
 		let now = frame_system::Pallet::<T>::block_number().saturated_into();
 		let seal = Seal { block: now, op: proof.op, a: proof.a, b: proof.b };
 		Self::hold_reward(&assignment, seal)?;
@@ -510,5 +527,11 @@ impl<T: Config> Pallet<T> {
 		let anchor = schedule.caught_up(anchor, height, now);
 		NextDifficulty::<T>::put(schedule.next(&anchor, height, now));
 		DifficultyAnchor::<T>::put(anchor);
+	}
+}
+
+impl<T: Config> TicketSource for Pallet<T> {
+	fn ticket() -> [u8; 32] {
+		Ticket::<T>::get()
 	}
 }

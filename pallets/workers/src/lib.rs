@@ -2,7 +2,7 @@
 //!
 //! A worker bonds an amount per slot, or more. Every unit that it is given puts part of the bond at stake, until its result has outlived
 //! its window: whoever has nothing left to stake is given nothing. At the end of every block a bounded scheduler gives open units, best price per
-//! multiply-accumulate first, to free slots, chosen by a hash of (parent, unit, worker): nobody races for a unit, and no sponsor
+//! multiply-accumulate first, to free slots, chosen by a hash of (ticket, unit, worker): nobody races for a unit, and no sponsor
 //! steers its task to its own machines. A missed deadline costs part of the stake and reopens the unit; repeated, it chills the
 //! worker for a while. A worker that leaves has its bond back after a while, in which what it did can still be reported.
 //!
@@ -17,6 +17,8 @@ extern crate alloc;
 pub use pallet::*;
 
 mod schedule;
+#[cfg(any(feature = "std", feature = "try-runtime"))]
+mod try_state;
 pub mod weights;
 
 use alloc::vec::Vec;
@@ -29,7 +31,7 @@ use frame_support::{
 };
 use labora_primitives::{
 	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, OpenUnit,
-	RewardLedger, Slashed, TaskBoard, UnitRef, Worker,
+	RewardLedger, Slashed, TaskBoard, TaskId, TicketSource, UnitRef, Worker,
 };
 use sp_runtime::{traits::SaturatedConversion, Permill};
 
@@ -37,6 +39,8 @@ pub use weights::WeightInfo;
 
 /// Most units that one block assigns, and the most that one block finds overdue.
 pub const MAX_ASSIGNED_PER_BLOCK: u32 = 16;
+/// Tasks for whose units no worker was found, after which a block's scheduler gives up.
+pub const MAX_UNTAKEN_TASKS: usize = 16;
 /// Most workers that are asked for one unit.
 pub const MAX_CANDIDATES: usize = 32;
 /// Blocks after a deadline that its check may be put off to, when too many fall on one block.
@@ -56,6 +60,8 @@ pub mod pallet {
 		type RuntimeHoldReason: From<HoldReason>;
 		/// Where open units come from.
 		type Tasks: TaskBoard;
+		/// What draws who gets a unit.
+		type Tickets: TicketSource;
 		/// The rewards held under assignments.
 		type Rewards: RewardLedger;
 		/// Least bond of one slot.
@@ -87,7 +93,11 @@ pub mod pallet {
 		Bond,
 	}
 
+	/// Of the storage's layout: raised with every migration.
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
 	#[pallet::pallet]
+	#[pallet::storage_version(STORAGE_VERSION)]
 	pub struct Pallet<T>(_);
 
 	/// The bonded workers.
@@ -232,6 +242,11 @@ pub mod pallet {
 			Self::assign_open_units(now);
 		}
 
+		#[cfg(feature = "try-runtime")]
+		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
+			Self::do_try_state()
+		}
+
 		fn integrity_test() {
 			assert!(T::MaxWorkers::get() > 0 && T::MissesToChill::get() > 0);
 		}
@@ -325,6 +340,10 @@ impl<T: Config> Pallet<T> {
 		AssignmentsOf::<T>::mutate(&assignment.worker, |ids| ids.retain(|other| *other != id));
 		Workers::<T>::mutate_extant(&assignment.worker, |worker| {
 			worker.busy = worker.busy.saturating_sub(1);
+			if let Some(since) = &mut worker.leaving {
+				// Until now it could seal blocks with this unit.
+				*since = frame_system::Pallet::<T>::block_number().saturated_into();
+			}
 			then(&assignment, worker);
 		});
 		Some(assignment)
@@ -371,11 +390,24 @@ impl<T: Config> Pallet<T> {
 		if roster.is_empty() {
 			return;
 		}
-		let parent = frame_system::Pallet::<T>::parent_hash();
+		let draw = T::Tickets::ticket();
+		let mut assigned: u32 = 0;
+		// All units of a task ask for the same memory and stake: if nobody takes one, nobody takes the others.
+		let mut untaken: Vec<TaskId> = Vec::new();
 		for unit in T::Tasks::open_units(MAX_ASSIGNED_PER_BLOCK) {
+			if assigned >= MAX_ASSIGNED_PER_BLOCK || untaken.len() >= MAX_UNTAKEN_TASKS {
+				break;
+			}
+			if untaken.contains(&unit.unit.task) {
+				continue;
+			}
 			let free = |who: &AccountId| Workers::<T>::get(who).filter(|worker| Self::is_free(worker, &unit, now));
-			if let Some((who, worker)) = schedule::choose(parent.as_ref(), &unit.unit, &roster, free) {
-				Self::assign(now, &unit, who, worker);
+			match schedule::choose(&draw, &unit.unit, &roster, free) {
+				Some((who, worker)) => {
+					Self::assign(now, &unit, who, worker);
+					assigned = assigned.saturating_add(1);
+				}
+				None => untaken.push(unit.unit.task),
 			}
 		}
 	}

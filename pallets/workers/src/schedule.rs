@@ -6,20 +6,20 @@ use sp_io::hashing::blake2_256;
 
 use crate::MAX_CANDIDATES;
 
-/// The free worker with the smallest hash of (parent, unit, worker), among at most [`MAX_CANDIDATES`] of the roster from a position
-/// that the parent and the unit choose.
+/// The free worker with the smallest hash of (draw, unit, worker), among at most [`MAX_CANDIDATES`] of the roster from a position
+/// that the draw and the unit choose.
 pub fn choose(
-	parent: &[u8],
+	draw: &[u8],
 	unit: &UnitRef,
 	roster: &[AccountId],
 	free: impl Fn(&AccountId) -> Option<Worker>,
 ) -> Option<(AccountId, Worker)> {
-	let [a, b, c, d, ..] = (parent, unit).using_encoded(blake2_256);
+	let [a, b, c, d, ..] = (draw, unit).using_encoded(blake2_256);
 	let start = (u32::from_le_bytes([a, b, c, d]) as usize).checked_rem(roster.len())?;
 	let candidates = roster.iter().cycle().skip(start).take(MAX_CANDIDATES.min(roster.len()));
 	candidates
 		.filter_map(|who| free(who).map(|worker| (who, worker)))
-		.min_by_key(|(who, _)| (parent, unit, who).using_encoded(blake2_256))
+		.min_by_key(|(who, _)| (draw, unit, who).using_encoded(blake2_256))
 		.map(|(who, worker)| (who.clone(), worker))
 }
 

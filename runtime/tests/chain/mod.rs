@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use codec::Encode;
 use frame_support::{
+	assert_ok,
 	dispatch::DispatchResult,
-	traits::{OnFinalize, OnInitialize},
+	traits::{fungible::InspectHold, OnFinalize, OnInitialize},
 };
 use labora_engine::{Engine, Miner, MiningTarget, UnitOutput, UnitPlan};
 use labora_graph::{Activation, Graph, Op, OpIndex, Rounding, Value};
@@ -16,8 +17,8 @@ use labora_primitives::{
 	UnitMetrics, UnitResult, WorkProof,
 };
 use labora_runtime::{
-	constants::LAB, AllPalletsWithSystem, Balance, Hash, Runtime, RuntimeEvent, RuntimeGenesisConfig, RuntimeOrigin,
-	System, Tasks, Timestamp, Work, Workers,
+	constants::LAB, AllPalletsWithSystem, Balance, Balances, Disputes, Hash, Runtime, RuntimeEvent,
+	RuntimeGenesisConfig, RuntimeHoldReason, RuntimeOrigin, System, Tasks, Timestamp, Work, Workers,
 };
 use labora_tensor::{Commitment, I32Tensor, I8Tensor, Shape, Tensor};
 use sp_core::bounded::BoundedVec;
@@ -324,39 +325,19 @@ pub fn happened(wanted: impl Fn(&RuntimeEvent) -> bool) -> bool {
 pub fn check_invariants() {
 	let sum: Balance = frame_system::Account::<Runtime>::iter().map(|(_, a)| a.data.free + a.data.reserved).sum();
 	assert_eq!(sum, pallet_balances::TotalIssuance::<Runtime>::get(), "issuance is the sum of all accounts");
+	assert_ok!(Work::do_try_state());
+	assert_ok!(Tasks::do_try_state());
+	assert_ok!(Workers::do_try_state());
+	assert_ok!(Disputes::do_try_state());
 	for who in [SPONSOR, MINER, OTHER, POOR] {
-		let rewards: Balance = pallet_work::HeldRewards::<Runtime>::iter_values()
-			.filter(|held| held.worker == who)
-			.map(|held| held.amount)
-			.sum();
-		let escrow: Balance = pallet_tasks::Tasks::<Runtime>::iter_values()
-			.filter(|task| task.sponsor == who)
-			.map(|task| task.escrow)
-			.sum();
-		let owed: Balance = pallet_tasks::Standing::<Runtime>::iter_values()
-			.filter(|result| info(result.unit.task).sponsor == who)
-			.map(|result| result.price)
-			.sum();
-		let challenges: Balance = pallet_disputes::Demands::<Runtime>::iter_values()
-			.flatten()
-			.filter_map(|demand| demand.by.filter(|(by, _)| *by == who))
-			.map(|(_, bond)| bond)
-			.sum();
-		let bond = pallet_workers::Workers::<Runtime>::get(&who).map_or(0, |worker| worker.bond);
-		assert_eq!(held(&who), rewards + escrow + owed + bond + challenges, "every hold has its reason");
-	}
-	for (id, assignment) in pallet_workers::Assignments::<Runtime>::iter() {
-		assert_eq!(id, assignment.id);
-		assert!(pallet_workers::AssignmentsOf::<Runtime>::get(&assignment.worker).contains(&id));
-	}
-	for (task, ids) in pallet_tasks::StandingOf::<Runtime>::iter() {
-		for id in ids {
-			assert!(pallet_tasks::Standing::<Runtime>::get(id).is_some_and(|result| result.unit.task == task));
-		}
+		let of = |reason: RuntimeHoldReason| Balances::balance_on_hold(&reason, &who);
+		let known = of(pallet_work::HoldReason::Reward.into())
+			+ of(pallet_tasks::HoldReason::Escrow.into())
+			+ of(pallet_workers::HoldReason::Bond.into())
+			+ of(pallet_disputes::HoldReason::Challenge.into());
+		assert_eq!(held(&who), known, "every hold has its reason");
 	}
 	for (who, worker) in pallet_workers::Workers::<Runtime>::iter() {
-		assert_eq!(usize::from(worker.busy), pallet_workers::AssignmentsOf::<Runtime>::get(&who).len());
-		assert!(worker.busy <= worker.slots);
 		let running = pallet_workers::Assignments::<Runtime>::iter_values().filter(|other| other.worker == who);
 		let results = pallet_tasks::Standing::<Runtime>::iter_values().filter(|result| result.worker == who);
 		let staked: Balance = running.map(|other| other.stake).chain(results.map(|result| result.stake)).sum();
