@@ -3,13 +3,16 @@
 use std::num::NonZeroUsize;
 
 use clap::{value_parser, Args, Parser, Subcommand as ClapSubcommand};
-use labora_primitives::limits::MAX_SLOTS;
+use labora_primitives::{limits::MAX_SLOTS, Balance};
+use labora_runtime::constants::LAB;
 use sc_cli::RunCmd;
 
 /// Slots that a development node registers per mining thread: one unit is computed while the next is fetched.
 const DEV_SLOTS_PER_THREAD: usize = 2;
 /// Slots that a development node registers at least, so that a demonstration with few threads still has parallel units.
 const DEV_SLOTS_AT_LEAST: usize = 4;
+/// LAB that a development node bonds per slot: with a second's blocks, many short units are in their windows at a time.
+const DEV_BOND_PER_SLOT: u32 = 200;
 /// Memory offered per unit where `--worker-memory` is not given, MiB.
 const DEFAULT_WORKER_MEMORY: u32 = 2_048;
 /// The miner of a development node: the runtime's development preset endows it.
@@ -79,6 +82,12 @@ pub struct MiningParams {
 	#[arg(long, value_name = "N", requires = "mine", value_parser = value_parser!(u16).range(0..=i64::from(MAX_SLOTS)))]
 	pub slots: Option<u16>,
 
+	/// Raise the worker's bond to so many LAB after registering it. Every unit puts part of it at stake for a while.
+	///
+	/// With --dev 200 for each slot; otherwise what the slots need at least.
+	#[arg(long, value_name = "LAB", requires = "mine")]
+	pub bond: Option<u32>,
+
 	/// Compute other workers' results again and challenge those that are wrong; `--watch=0.1` looks at a tenth of them, at random.
 	///
 	/// The challenges are the miner's: its key signs them, its account bonds them.
@@ -110,6 +119,8 @@ pub struct MiningConfig {
 	pub threads: NonZeroUsize,
 	/// Register with this many slots, if not registered.
 	pub slots: Option<u16>,
+	/// Then raise the bond to this, if it is less.
+	pub bond: Option<Balance>,
 	/// Memory offered per unit, MiB.
 	pub memory_mib: u32,
 }
@@ -142,10 +153,13 @@ impl MiningParams {
 	pub fn config(&self, dev: bool) -> Option<MiningConfig> {
 		self.mine.then(|| {
 			let threads = self.mining_threads.unwrap_or_else(all_cores);
+			let slots = self.slots.or_else(|| dev.then(|| dev_slots(threads))).filter(|slots| *slots > 0);
+			let dev_bond = slots.filter(|_| dev).map(|slots| u32::from(slots).saturating_mul(DEV_BOND_PER_SLOT));
 			MiningConfig {
 				key: self.key(dev),
 				threads,
-				slots: self.slots.or_else(|| dev.then(|| dev_slots(threads))).filter(|slots| *slots > 0),
+				slots,
+				bond: self.bond.or(dev_bond).map(|bond| Balance::from(bond).saturating_mul(LAB)),
 				memory_mib: self.worker_memory.unwrap_or(DEFAULT_WORKER_MEMORY),
 			}
 		})
@@ -203,7 +217,7 @@ mod tests {
 	fn a_development_miner_needs_no_key_and_registers() {
 		let config = config(&["--dev", "--mine", "--mining-threads", "1"]).unwrap();
 		assert_eq!(config.key, MinerKey::KeystoreOr("//Miner".into()));
-		assert_eq!(config.slots, Some(4));
+		assert_eq!((config.slots, config.bond), (Some(4), Some(800 * LAB)));
 		assert_eq!(config.memory_mib, 2_048);
 		assert_eq!(super::dev_slots(NonZeroUsize::new(8).unwrap()), 16);
 		assert_eq!(super::dev_slots(NonZeroUsize::MAX), MAX_SLOTS);
@@ -232,6 +246,8 @@ mod tests {
 			"3",
 			"--slots",
 			"7",
+			"--bond",
+			"9",
 			"--worker-memory",
 			"64",
 		];
@@ -239,6 +255,7 @@ mod tests {
 			key: MinerKey::Suri("//Bob".into()),
 			threads: NonZeroUsize::new(3).unwrap(),
 			slots: Some(7),
+			bond: Some(9 * LAB),
 			memory_mib: 64,
 		};
 		assert_eq!(config(&args), Some(expected));

@@ -329,6 +329,7 @@ impl Mining<'_> {
 			account,
 			threads: mining.threads.get(),
 			slots: mining.slots,
+			bond: mining.bond,
 			memory_mib: mining.memory_mib,
 			cache_dir: self.config.data_path.join(WORKER_FOLDER),
 		};

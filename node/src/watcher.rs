@@ -293,6 +293,12 @@ where
 				self.states.insert(assignment, State::Done);
 				return;
 			}
+			Err(WatchError::Inputs(InputError::Missing(missing))) => {
+				// They may come: it is looked at again with the next block.
+				log::debug!(target: LOG_TARGET, "{} tensors are missing to check assignment {assignment}", missing.len());
+				self.states.remove(&assignment);
+				return;
+			}
 			Err(error) => {
 				self.metrics.unknown.inc();
 				log::warn!(target: LOG_TARGET, "The result of assignment {assignment} cannot be checked: {error}");

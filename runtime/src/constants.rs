@@ -10,7 +10,7 @@ pub const MILLILAB: Balance = LAB / 1_000;
 pub const EXISTENTIAL_DEPOSIT: Balance = MILLILAB;
 /// Reward of a block sealed by useful work.
 pub const BLOCK_REWARD: Balance = 10 * LAB;
-/// Least bond of a worker's slot: fifty idle blocks earn one. A unit of the demonstration puts two fifths of it at stake.
+/// Least bond of a worker's slot: fifty idle blocks earn one. A unit of the demonstration puts two fifths to a half of it at stake.
 pub const SLOT_BOND: Balance = 50 * LAB;
 /// Lowest price of a unit.
 pub const MIN_PRICE: Balance = MILLILAB;

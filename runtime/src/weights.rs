@@ -120,8 +120,7 @@ impl pallet_disputes::WeightInfo for Disputes {
 	}
 
 	fn hooks(due: u32, audits: u32) -> Weight {
-		let falls = Self::fall().saturating_mul(u64::from(due.min(pallet_disputes::MAX_FALLS_PER_BLOCK)));
-		let due = micros(20).saturating_add(db(1, 1)).saturating_mul(u64::from(due)).saturating_add(falls);
+		let due = micros(20).saturating_add(db(1, 1)).saturating_mul(u64::from(due));
 		let audits = micros(300).saturating_add(db(4, 3)).saturating_mul(u64::from(audits));
 		micros(10).saturating_add(db(2, 2)).saturating_add(due).saturating_add(audits)
 	}

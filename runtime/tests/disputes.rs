@@ -370,6 +370,10 @@ fn what_was_built_on_a_wrong_result_is_void_and_the_task_goes_on_from_there() {
 				opened.trace = lie.output.trace.open(OpIndex(op));
 			}
 			assert_ok!(answer(&OTHER, first.id, claim, Answer::truncate_from(given)));
+			let again = right.answer(&claim).unwrap();
+			assert_noop!(answer(&OTHER, first.id, claim, again), DisputeError::TooLate);
+		});
+		block(&OTHER, || {
 			assert_eq!(fell(first.id), Some(Fault::WrongBlock));
 		});
 		assert!(Balances::total_issuance() < issuance + BLOCK_REWARD);

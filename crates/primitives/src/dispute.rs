@@ -128,6 +128,8 @@ pub struct Demand {
 	pub by: Option<(AccountId, Balance)>,
 	/// The last block that takes the answer.
 	pub due: BlockNumber,
+	/// An answer showed that the result is wrong: it falls with the next block.
+	pub proven: bool,
 }
 
 /// What is open about a standing result.

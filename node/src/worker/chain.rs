@@ -2,7 +2,9 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, Dispute, Hash, ResultRecord, Seal, TaskId, TaskSpec};
+use labora_primitives::{
+	api::LaboraApi, AccountId, AssignmentId, Dispute, Hash, ResultRecord, Seal, TaskId, TaskSpec, Worker,
+};
 use labora_runtime::opaque::Block;
 use labora_tensor::Commitment;
 use sp_api::{ApiError, ProvideRuntimeApi};
@@ -24,8 +26,8 @@ pub trait Chain: Send + Sync {
 	fn seals(&self, at: Hash, assignment: AssignmentId) -> Result<Vec<Seal>, ChainError>;
 	/// A worker's results of which something is to be shown.
 	fn disputes(&self, at: Hash, worker: AccountId) -> Result<Vec<Dispute>, ChainError>;
-	/// Whether an account is a bonded worker.
-	fn is_worker(&self, at: Hash, account: &AccountId) -> Result<bool, ChainError>;
+	/// A bonded worker.
+	fn worker(&self, at: Hash, account: &AccountId) -> Result<Option<Worker>, ChainError>;
 }
 
 /// The chain through its runtime API.
@@ -63,7 +65,7 @@ where
 		Ok(self.0.runtime_api().disputes(at, Some(worker))?)
 	}
 
-	fn is_worker(&self, at: Hash, account: &AccountId) -> Result<bool, ChainError> {
-		Ok(self.0.runtime_api().worker(at, account.clone())?.is_some())
+	fn worker(&self, at: Hash, account: &AccountId) -> Result<Option<Worker>, ChainError> {
+		Ok(self.0.runtime_api().worker(at, account.clone())?)
 	}
 }

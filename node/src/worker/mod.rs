@@ -13,7 +13,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use labora_engine::Engine;
-use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, UnitKind, UnitRef};
+use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, Balance, UnitKind, UnitRef};
 use labora_runtime::{opaque::Block, Nonce};
 use parking_lot::{Condvar, Mutex};
 use sc_service::SpawnTaskHandle;
@@ -64,6 +64,8 @@ pub struct WorkerConfig {
 	pub threads: usize,
 	/// Register the account with so many slots, if it is not registered.
 	pub slots: Option<u16>,
+	/// Then raise its bond to this, if it is less.
+	pub bond: Option<Balance>,
 	/// Memory offered per unit, and taken for tensors that units share, MiB.
 	pub memory_mib: u32,
 	/// Folder of what the worker can compute again.
@@ -112,7 +114,7 @@ where
 		draft.parameters.iter().all(|commitment| store.size(commitment).is_ok_and(|size| size.is_some()))
 	};
 	let drafts = drafts::Drafts::open(config.cache_dir.join(DRAFTS_FOLDER), kept);
-	let registration = config.slots.map(|slots| reporter::Registration::new(slots, config.memory_mib));
+	let registration = config.slots.map(|slots| reporter::Registration::new(slots, config.memory_mib, config.bond));
 	let lanes = lanes::Lanes::start(shared.clone(), config.threads);
 	let (prover_sender, proved) = mpsc::unbounded_channel();
 	let prover = prover::Prover::start(shared.clone(), prover_sender);

@@ -6,7 +6,9 @@ use futures::{
 	stream::{SelectAll, Stream},
 	StreamExt,
 };
-use labora_primitives::{AccountId, Assignment, AssignmentId, BlockNumber, Claim, Dispute, Hash, UnitKind, UnitRef};
+use labora_primitives::{
+	AccountId, Assignment, AssignmentId, Balance, BlockNumber, Claim, Dispute, Hash, UnitKind, UnitRef,
+};
 use labora_runtime::{opaque::Block, Nonce, RuntimeCall};
 use sc_transaction_pool_api::{TransactionPool, TransactionStatus};
 use sp_api::{Core, ProvideRuntimeApi};
@@ -39,15 +41,17 @@ const REGISTRATION_PAUSE: BlockNumber = 10;
 pub(super) struct Registration {
 	slots: u16,
 	memory: u32,
+	/// The bond to be raised to; none once that was done.
+	bond: Option<Balance>,
 	/// Height of the next look.
 	next: BlockNumber,
 	registered: bool,
 }
 
 impl Registration {
-	/// With so many slots, of so much memory each (MiB).
-	pub(super) fn new(slots: u16, memory: u32) -> Self {
-		Self { slots, memory, next: 0, registered: false }
+	/// With so many slots, of so much memory each (MiB), and a bond of at least so much.
+	pub(super) fn new(slots: u16, memory: u32, bond: Option<Balance>) -> Self {
+		Self { slots, memory, bond, next: 0, registered: false }
 	}
 }
 
@@ -317,18 +321,27 @@ where
 		registration.next = job.parent_number.saturating_add(REGISTRATION_PAUSE);
 		let (slots, memory) = (registration.slots, registration.memory);
 		let account = &self.shared.account;
-		match self.shared.chain.is_worker(job.parent, account) {
-			Ok(true) => {
+		match self.shared.chain.worker(job.parent, account) {
+			Ok(Some(worker)) => {
 				if !registration.registered {
 					log::info!(target: LOG_TARGET, "👷 {account} is registered as a worker");
 				}
 				registration.registered = true;
+				let more = registration.bond.take().map_or(0, |bond| bond.saturating_sub(worker.bond));
+				if more > 0 && worker.leaving.is_none() {
+					let call = pallet_workers::Call::bond_more { amount: more };
+					if let Err(error) = self.transactions.submit(RuntimeCall::Workers(call)).await {
+						log::warn!(target: LOG_TARGET, "The bond of {account} cannot be raised: {error}");
+					}
+				}
 				return;
 			}
-			Ok(false) => registration.registered = false,
+			Ok(None) => registration.registered = false,
 			Err(error) => return log::debug!(target: LOG_TARGET, "Whether the miner is registered is unknown: {error}"),
 		}
 		let call = pallet_workers::Call::register { slots, memory };
+		// The bond is looked at with the next block.
+		registration.next = job.parent_number.saturating_add(2);
 		match self.transactions.submit(RuntimeCall::Workers(call)).await {
 			Ok(_) => log::info!(target: LOG_TARGET, "👷 Registering {account} as a worker with {slots} slots"),
 			Err(error) => {

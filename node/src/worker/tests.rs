@@ -55,8 +55,8 @@ impl Chain for Tables {
 		Ok(Vec::new())
 	}
 
-	fn is_worker(&self, _: Hash, _: &AccountId) -> Result<bool, ChainError> {
-		Ok(true)
+	fn worker(&self, _: Hash, _: &AccountId) -> Result<Option<labora_primitives::Worker>, ChainError> {
+		Ok(None)
 	}
 }
 

@@ -20,7 +20,7 @@ impl<T: Config> Pallet<T> {
 			for claim in &claims {
 				// Asked for by a challenger already: it will be shown anyway.
 				if demands.iter().all(|demand| demand.claim != *claim) {
-					let added = demands.try_push(Demand { claim: *claim, by: None, due });
+					let added = demands.try_push(Demand { claim: *claim, by: None, due, proven: false });
 					debug_assert!(added.is_ok(), "challenges fill at most half");
 				}
 			}
@@ -40,7 +40,7 @@ impl<T: Config> DisputeLedger for Pallet<T> {
 	}
 
 	fn opened(id: AssignmentId) -> bool {
-		// The hash of the next block draws: it is known in the one after that.
+		// The ticket of the next block draws: it is known in the one after that.
 		AuditAt::<T>::try_append(Self::now().saturating_add(2), id).is_ok()
 	}
 

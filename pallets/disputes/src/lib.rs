@@ -3,7 +3,7 @@
 //! One primitive serves audit and challenge: a *demand* to show part of a standing result ([`Claim`]), and an *answer* that opens it. An
 //! answer to a decisive claim is judged by computing one block again (`labora-primitives`, `TaskSpec::judge`).
 //!
-//! - **Audit**: the hash of the block after the one that took a result draws what its worker has to show, within a window.
+//! - **Audit**: the ticket of the block after the one that took a result draws what its worker has to show, within a window.
 //! - **Challenge**: anyone bonds a demand while the result's window runs. What it may ask for leads to the first wrong block of a unit, even
 //!   if only its worker has the tensors: commitments of the trace, then chaining values of a tensor's tree, then a block.
 //! - A wrong block, or silence: the result falls (`pallet-tasks` takes it back), its stake is slashed, who proved it gets half, who built
@@ -146,7 +146,7 @@ pub mod pallet {
 	pub type DueAt<T> =
 		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_DUE_PER_BLOCK>>, ValueQuery>;
 
-	/// Results whose audit is drawn in a block, from the hash of its parent.
+	/// Results whose audit is drawn in a block, from the ticket of its parent.
 	#[pallet::storage]
 	pub type AuditAt<T> =
 		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_AUDITS_PER_BLOCK>>, ValueQuery>;
@@ -192,6 +192,15 @@ pub mod pallet {
 			/// By whom.
 			by: AccountId,
 		},
+		/// A demand was answered, and what was shown is wrong: the result falls with the next block.
+		ProvenWrong {
+			/// The assignment.
+			assignment: AssignmentId,
+			/// What was shown.
+			claim: Claim,
+			/// By whom.
+			by: AccountId,
+		},
 		/// A challenger lost its bond, or paid for what it was shown.
 		ChallengeEnded {
 			/// The assignment.
@@ -217,7 +226,7 @@ pub mod pallet {
 			claim: Claim,
 			/// What was taken of the worker's bond.
 			slashed: Balance,
-			/// Who proved it, if anyone but the audit did.
+			/// Who gets the challenger's share, if anyone does: nobody while the audit was open.
 			winner: Option<AccountId>,
 		},
 		/// An author sealed two blocks on one parent.
@@ -304,7 +313,7 @@ pub mod pallet {
 			}
 			Reports::<T>::remove(now.saturating_sub(T::ReportAge::get()).saturating_sub(1));
 			audits.into_iter().for_each(|id| Self::draw(id, now));
-			weight
+			weight.saturating_add(T::WeightInfo::fall().saturating_mul(falls.into()))
 		}
 
 		#[cfg(feature = "try-runtime")]
@@ -341,7 +350,7 @@ pub mod pallet {
 			ensure!(open < MAX_DEMANDS / 2, Error::<T>::TooManyDemands);
 			let bond = challenge_bond(T::ChallengeBond::get(), open);
 			let due = now.saturating_add(T::AnswerWindow::get()).saturating_add(result.took / SHOWING);
-			let demand = Demand { claim, by: Some((who.clone(), bond)), due };
+			let demand = Demand { claim, by: Some((who.clone(), bond)), due, proven: false };
 			Demands::<T>::try_append(assignment, demand).map_err(|()| Error::<T>::TooManyDemands)?;
 			ensure!(Self::look_at(assignment, due.saturating_add(1)), Error::<T>::TooManyDemands);
 			T::Currency::hold(&HoldReason::Challenge.into(), &who, bond).map_err(|_| Error::<T>::BondTooSmall)?;
@@ -352,10 +361,7 @@ pub mod pallet {
 		/// Shows what is demanded. Anyone may, for the worker. Free of charge if it shows it.
 		#[pallet::call_index(1)]
 		// Operational: whoever fills blocks must not keep workers from showing what they have to.
-		#[pallet::weight((
-			T::WeightInfo::answer(answer_chunks(answer)).saturating_add(T::WeightInfo::fall()),
-			DispatchClass::Operational,
-		))]
+		#[pallet::weight((T::WeightInfo::answer(answer_chunks(answer)), DispatchClass::Operational))]
 		pub fn answer(
 			origin: OriginFor<T>,
 			assignment: AssignmentId,
@@ -363,16 +369,21 @@ pub mod pallet {
 			answer: Answer,
 		) -> DispatchResultWithPostInfo {
 			let who = ensure_signed(origin)?;
-			let shown = T::WeightInfo::answer(answer_chunks(&answer));
 			let now = Self::now();
 			let mut demands = Demands::<T>::get(assignment);
 			let position = demands.iter().position(|demand| demand.claim == claim);
 			let at = position.ok_or(Error::<T>::NoSuchDemand)?;
 			let demand = demands.get(at).cloned().ok_or(Error::<T>::NoSuchDemand)?;
-			ensure!(now <= demand.due, Error::<T>::TooLate);
+			ensure!(now <= demand.due && !demand.proven, Error::<T>::TooLate);
 			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
 			if !Self::judge(&result, &claim, &answer)? {
-				Self::fall(assignment, claim, Fault::WrongBlock, demand.by);
+				// What falls may take much back: that is for the hook, which counts what it does.
+				ensure!(Self::look_at(assignment, now.saturating_add(1)), Error::<T>::TooManyDemands);
+				if let Some(demand) = demands.get_mut(at) {
+					demand.proven = true;
+				}
+				Self::keep(assignment, demands);
+				Self::deposit_event(Event::ProvenWrong { assignment, claim, by: who });
 				return Ok(Pays::No.into());
 			}
 			demands.remove(at);
@@ -382,7 +393,7 @@ pub mod pallet {
 				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()));
 			}
 			Self::deposit_event(Event::Answered { assignment, claim, by: who });
-			Ok((Some(shown), Pays::No).into())
+			Ok(Pays::No.into())
 		}
 
 		/// Reports two sealed headers of one author on one parent of this chain. The reporter gets half of what it costs the author.
@@ -471,15 +482,17 @@ impl<T: Config> Pallet<T> {
 		Self::deposit_event(Event::ChallengeEnded { assignment, challenger, paid, burned, returned });
 	}
 
-	/// Lets a result fall whose demands were not met in time. Says whether it fell.
+	/// Lets a result fall that was shown to be wrong, or whose demands were not met in time. Says whether it fell.
 	fn expire(id: AssignmentId, now: BlockNumber) -> bool {
 		let demands = Demands::<T>::get(id);
 		// The oldest overdue one decides: an audit, or whoever asked first.
-		let overdue = demands.iter().filter(|demand| demand.due < now).min_by_key(|demand| demand.due);
-		if let Some(demand) = overdue {
-			Self::fall(id, demand.claim, Fault::Silence, demand.by.clone());
-		}
-		overdue.is_some()
+		let proven = demands.iter().find(|demand| demand.proven).map(|demand| (demand, Fault::WrongBlock));
+		let overdue = || demands.iter().filter(|demand| demand.due < now).min_by_key(|demand| demand.due);
+		let Some((demand, fault)) = proven.or_else(|| overdue().map(|demand| (demand, Fault::Silence))) else {
+			return false;
+		};
+		Self::fall(id, demand.claim, fault, demand.by.clone());
+		true
 	}
 
 	/// Gives the challengers of a result that is gone their bonds back.
@@ -499,8 +512,8 @@ impl<T: Config> Pallet<T> {
 		Self::refund(demands);
 		let Some(fallen) = T::Results::fall(assignment) else { return };
 		// Nobody wins by challenging itself.
-		let winner = by.map(|(winner, _)| winner).filter(|winner| *winner != fallen.worker);
-		let share = if winner.is_some() && !audited { CHALLENGER_SHARE.mul_floor(fallen.stake) } else { 0 };
+		let winner = by.map(|(winner, _)| winner).filter(|winner| *winner != fallen.worker && !audited);
+		let share = if winner.is_some() { CHALLENGER_SHARE.mul_floor(fallen.stake) } else { 0 };
 		let rest = fallen.stake.saturating_sub(share);
 		let losses: Vec<Balance> = fallen.victims.iter().map(|(_, loss)| *loss).collect();
 		let shares = share_out(rest, &losses);

@@ -456,9 +456,10 @@ pub mod pallet {
 
 		/// Submits the result of an assigned unit. Free of charge if it is accepted.
 		#[pallet::call_index(3)]
-		#[pallet::weight(T::WeightInfo::submit_result(
-			result.seals.len() as u32,
-			result.outputs.len() as u32,
+		// Operational: whoever fills blocks must not make workers miss their deadlines.
+		#[pallet::weight((
+			T::WeightInfo::submit_result(result.seals.len() as u32, result.outputs.len() as u32),
+			DispatchClass::Operational,
 		))]
 		pub fn submit_result(
 			origin: OriginFor<T>,

@@ -159,7 +159,7 @@ pub mod pallet {
 		WorkerLeaving {
 			/// Who.
 			worker: AccountId,
-			/// It can withdraw its bond from this block on, if nothing of it is at stake by then.
+			/// It can withdraw its bond from this block on at the earliest: the time counts from the end of its last unit.
 			from: BlockNumber,
 		},
 		/// Part of a worker's bond was taken.
