@@ -1,12 +1,12 @@
 //! The worker's task on the node's side: takes jobs and computed units, and sees results through to their acceptance.
 
-use std::{pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use futures::{
 	stream::{SelectAll, Stream},
 	StreamExt,
 };
-use labora_primitives::{AccountId, Assignment, AssignmentId, BlockNumber, Hash, UnitKind, UnitRef};
+use labora_primitives::{AccountId, Assignment, AssignmentId, BlockNumber, Hash, TaskId, UnitKind, UnitRef};
 use labora_runtime::{opaque::Block, Nonce, RuntimeCall};
 use sc_transaction_pool_api::{TransactionPool, TransactionStatus};
 use sp_api::{Core, ProvideRuntimeApi};
@@ -19,7 +19,7 @@ use super::{
 	describe,
 	drafts::Drafts,
 	lanes::Shared,
-	queue::{Gone, Stage},
+	queue::{Gone, Stage, Worth},
 	result::{Draft, DraftError},
 	transactions::{TransactionError, Transactions},
 	unit::{Origin, OriginError},
@@ -77,6 +77,8 @@ pub(super) struct Reporter<C, P: TransactionPool<Block = Block>> {
 	transactions: Transactions<C, P>,
 	drafts: Drafts,
 	registration: Option<Registration>,
+	/// What the tasks of the last job pay.
+	worths: BTreeMap<TaskId, Worth>,
 	events: Events<P::Hash>,
 	/// Numbers the submissions: an event of an earlier one says nothing about the current one.
 	submissions: u64,
@@ -94,7 +96,8 @@ where
 		drafts: Drafts,
 		registration: Option<Registration>,
 	) -> Self {
-		Self { shared, transactions, drafts, registration, events: SelectAll::new(), submissions: 0 }
+		let (worths, events) = (BTreeMap::new(), SelectAll::new());
+		Self { shared, transactions, drafts, registration, worths, events, submissions: 0 }
 	}
 
 	/// Works until no more jobs can come.
@@ -122,8 +125,10 @@ where
 	}
 
 	async fn on_job(&mut self, job: &MiningJob) {
-		let drafts = &self.drafts;
-		let gone = self.shared.change(|queue| queue.update(&job.assignments, |unit| drafts.contains(unit)));
+		self.appraise(job);
+		let (done, worths) = (|unit: &UnitRef| self.drafts.contains(unit), &self.worths);
+		let worth = |task| worths.get(&task).copied().unwrap_or_default();
+		let gone = self.shared.change(|queue| queue.update(&job.assignments, done, worth));
 		gone.iter().for_each(|gone| self.on_gone(gone));
 		self.end_drafts(job);
 		if let Err(error) = self.count_seals(job) {
@@ -133,6 +138,24 @@ where
 			self.report(assignment, job).await;
 		}
 		self.register(job).await;
+	}
+
+	/// Learns what the tasks of a job pay. A task that the chain does not tell waits behind the others, and is asked for again.
+	fn appraise(&mut self, job: &MiningJob) {
+		self.worths.retain(|task, _| job.assignments.iter().any(|assignment| assignment.unit.task == *task));
+		for task in job.assignments.iter().map(|assignment| assignment.unit.task) {
+			if self.worths.contains_key(&task) {
+				continue;
+			}
+			match self.shared.chain.spec(job.parent, task) {
+				Ok(spec) => {
+					let program = spec.as_ref().and_then(|spec| Some((spec, spec.check().ok()?)));
+					let worth = program.map(|(spec, program)| Worth::new(spec.price, spec.unit_macs(&program)));
+					self.worths.extend(worth.map(|worth| (task, worth)));
+				}
+				Err(error) => log::debug!(target: LOG_TARGET, "What task {task} pays is unknown: {error}"),
+			}
+		}
 	}
 
 	/// A unit is computed.
