@@ -180,10 +180,7 @@ impl Demo<'_> {
 	}
 
 	async fn register(&self, draft: tasks::Draft) -> Result<TaskId> {
-		let tensors: Vec<_> = draft.tensors.iter().map(|(commitment, tensor)| (*commitment, tensor)).collect();
-		tasks::upload(&self.client, &tensors, |_| ()).await?;
-		let sponsor = signer::load(SPONSOR)?;
-		Ok(tasks::register(&self.client, &sponsor, &draft.spec, draft.escrow).await?.task)
+		Ok(tasks::register(&self.client, &signer::load(SPONSOR)?, &draft, |_| ()).await?.task)
 	}
 
 	/// Shows a training task until it is completed, with the test accuracy after every round. Gives the last one.

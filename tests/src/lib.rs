@@ -51,11 +51,9 @@ pub fn small_training(folder: &Folder, rounds: u32, steps: u32) -> Result<Draft>
 	Ok(tasks::training_spec(folder, &options)?)
 }
 
-/// Uploads a draft's tensors and registers it for `//Alice`.
+/// Registers a draft for `//Alice`.
 pub async fn register(client: &Client, draft: &Draft) -> Result<TaskId> {
-	let tensors: Vec<_> = draft.tensors.iter().map(|(commitment, tensor)| (*commitment, tensor)).collect();
-	tasks::upload(client, &tensors, |_| ()).await?;
-	Ok(tasks::register(client, &signer::load("//Alice")?, &draft.spec, draft.escrow).await?.task)
+	Ok(tasks::register(client, &signer::load("//Alice")?, draft, |_| ()).await?.task)
 }
 
 /// Waits until `done` says so of a task's progress.
