@@ -1,6 +1,9 @@
 //! What the end-to-end tests share: a small dataset and a small task that take real nodes seconds.
 
-use std::{path::Path, time::Duration};
+use std::{
+	path::{Path, PathBuf},
+	time::Duration,
+};
 
 use anyhow::{ensure, Context, Result};
 use labora_cli::{
@@ -16,8 +19,8 @@ pub const HEIGHT_TIMEOUT: u64 = 120;
 /// One LAB.
 pub const LAB: Balance = 1_000_000_000_000;
 
-/// A table of `rows` examples of four classes with 256 features, packed into a folder.
-pub fn small_dataset(dir: &Path, rows: u32) -> Result<Folder> {
+/// A table of `rows` examples of four classes with 256 features.
+pub fn small_table(dir: &Path, rows: u32) -> Result<PathBuf> {
 	let mut table = String::new();
 	for row in 0..rows {
 		let class = row % 4;
@@ -30,7 +33,12 @@ pub fn small_dataset(dir: &Path, rows: u32) -> Result<Folder> {
 	}
 	let file = dir.join("table.csv");
 	std::fs::write(&file, table)?;
-	let input = Input::Table { file, label: LabelColumn::Last };
+	Ok(file)
+}
+
+/// Such a table packed into a folder.
+pub fn small_dataset(dir: &Path, rows: u32) -> Result<Folder> {
+	let input = Input::Table { file: small_table(dir, rows)?, label: LabelColumn::Last };
 	let options = ImportOptions { batch: 32, test: Some(64), ..ImportOptions::default() };
 	Ok(dataset::import(&input, Format::Csv, &options, &dir.join("dataset"))?)
 }
