@@ -10,9 +10,10 @@ use std::{
 use anyhow::{bail, ensure, Context, Result};
 use labora_cli::{
 	client::Client,
-	dataset::{self, Folder, Format, ImportOptions, Input, LabelColumn},
+	dataset::{self, DatasetError, Folder, Format, ImportOptions, Input, LabelColumn},
 	evaluate::{self, Evaluation},
 	model_file::Model,
+	models::MlpRecipe,
 	replay::{self, Verdict},
 	signer,
 	tasks::{self, Draft, InferenceOptions, Progress, Terms, TrainingOptions},
@@ -38,6 +39,13 @@ const LAB: Balance = 1_000_000_000_000;
 const DEADLINE: u32 = 1_200;
 /// Digits of the demonstration's dataset to train on; the rest is for the test.
 const TRAINING_DIGITS: usize = 8_192;
+/// Rows of a step: the first of which the data hold enough batches, or the last.
+const BATCHES: [u32; 4] = [256, 128, 64, 32];
+/// Batches that are enough: what is cut off to get whole ones is less than an eighth of the rows.
+const ENOUGH: u32 = 8;
+/// Binary logarithm of a step's batch times its learning rate, at most, for data of the user's own. The recipe was fitted to digits, whose pixels
+/// are mostly zero; where all features of all rows speak at once, its steps of 256 rows are too large, and nothing is learned.
+const OWN_RATE: i8 = 8;
 /// Rounds of the wider models: more than there is time for. They are cancelled when the first is done; were they to end before, the machine
 /// would fall back to idle work, each block of which costs eight useful ones.
 const COMPANION_ROUNDS: u32 = 1_000;
@@ -161,8 +169,22 @@ async fn open(options: Arc<Options>) -> Result<Run> {
 /// Reads, shuffles, splits and packs the data.
 fn import(options: &Options, to: &Path) -> Result<Folder> {
 	let train = options.digits.then_some(TRAINING_DIGITS);
-	let import = ImportOptions { seed: options.seed, train, ..ImportOptions::default() };
-	let folder = dataset::import(&options.input, options.format, &import, to)?;
+	let import = |batch| {
+		let import = ImportOptions { seed: options.seed, train, batch, ..ImportOptions::default() };
+		dataset::import(&options.input, options.format, &import, to)
+	};
+	let [mut batch, smaller @ ..] = BATCHES;
+	let mut folder = import(batch);
+	for next in smaller {
+		match folder {
+			Ok(ref folder) if folder.manifest.train.examples < ENOUGH * batch => {}
+			Err(DatasetError::TooFewRows { .. }) => {}
+			_ => break,
+		}
+		batch = next;
+		folder = import(batch);
+	}
+	let folder = folder?;
 	folder.test().context("no rows are left to test on")?;
 	Ok(folder)
 }
@@ -250,10 +272,15 @@ impl<'a> Demo<'a> {
 		seed: u64,
 		price: Balance,
 	) -> Result<TaskId> {
+		let manifest = &self.folder.manifest;
+		let mut recipe = MlpRecipe::for_widths(manifest.features, &layers, manifest.classes);
+		if !self.options.digits {
+			recipe.rate = recipe.rate.min(OWN_RATE - manifest.batch.ilog2() as i8);
+		}
 		let options = TrainingOptions {
 			layers,
-			recipe: None,
-			batch: 256,
+			recipe: Some(recipe),
+			batch: manifest.batch,
 			units: 4,
 			steps,
 			rounds,
