@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: a small dataset and a small task that take real nodes seconds.
 
+pub mod forge;
+pub mod hostile;
+
 use std::{
 	path::{Path, PathBuf},
 	time::Duration,
@@ -13,6 +16,7 @@ use labora_cli::{
 	tasks::{self, Draft, Progress, Terms, TrainingOptions},
 };
 use labora_primitives::{Balance, TaskId};
+use subxt::rpcs::rpc_params;
 
 /// Seconds that a few blocks may take on a slow machine.
 pub const HEIGHT_TIMEOUT: u64 = 120;
@@ -92,6 +96,13 @@ pub async fn wait_for_height(client: &Client, height: u64, seconds: u64) -> Resu
 		anyhow::Ok(())
 	};
 	tokio::time::timeout(Duration::from_secs(seconds), wait).await.context("no blocks")?
+}
+
+/// Where a node listens for peers, on loopback.
+pub async fn address(client: &Client) -> Result<String> {
+	let addresses: Vec<String> = client.request("system_localListenAddresses", rpc_params![]).await?;
+	let address = addresses.into_iter().find(|address| address.contains("/ip4/127.0.0.1/tcp/"));
+	address.context("the node listens on loopback")
 }
 
 /// Runs a program to its end and gives what it printed; fails with that if it fails.
