@@ -14,11 +14,14 @@ CARGO := source $(LABORA_CACHE)/env; cargo
 SEED ?= 1
 ROUNDS ?= 6
 DATASET ?=
+# FRESH=1: begin anew where an earlier demonstration was interrupted.
+FRESH ?=
 
 .PHONY: help setup build demo test lint bench spec data clean
 
 help:
 	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= DATASET=path change the run)"
+	@echo "              after Ctrl-C it goes on where it was; FRESH=1 starts anew"
 	@echo "make test     run all tests"
 	@echo "make build    build the node, the client and the demonstration"
 	@echo "make lint     check formatting and run clippy"
@@ -36,7 +39,8 @@ data: setup
 	@scripts/mnist.sh $(LABORA_MNIST)
 
 demo: build $(if $(DATASET),,data)
-	@$(BIN)/labora-demo --digits $(LABORA_MNIST) --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS)
+	@$(BIN)/labora-demo --digits $(LABORA_MNIST) --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS) \
+		--state $(LABORA_CACHE)/demo $(if $(FRESH),--fresh)
 
 test: build data
 	@$(CARGO) test --release --locked --workspace

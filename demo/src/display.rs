@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use labora_cli::tasks::{averages, Progress};
-use labora_primitives::{LastSeal, Phase, TaskSpec};
+use labora_cli::tasks::Progress;
+use labora_primitives::TaskSpec;
 
 /// A progress bar of a task: steady text where the output is no terminal.
 pub struct Bar(ProgressBar);
@@ -25,11 +25,12 @@ impl Bar {
 		Self(bar)
 	}
 
-	/// Shows where the task is.
+	/// Shows where the task is, and how much of the test was right last.
 	pub fn show(&self, progress: &Progress, spec: &TaskSpec, accuracy: Option<f64>) {
 		let (done, _) = progress.units(&spec.job);
 		self.0.set_position(done);
-		self.0.set_message(line(progress, spec, accuracy));
+		let test = accuracy.map(|accuracy| format!(" | test {:.2} %", accuracy * 100.0)).unwrap_or_default();
+		self.0.set_message(progress.line(&spec.job) + &test);
 	}
 
 	/// Prints a line above the bar.
@@ -44,31 +45,5 @@ impl Bar {
 	/// Takes the bar away.
 	pub fn finish(&self) {
 		self.0.finish_and_clear();
-	}
-}
-
-/// Round, loss, accuracy, height, last seal and usefulness, in one line.
-fn line(progress: &Progress, spec: &TaskSpec, accuracy: Option<f64>) -> String {
-	let phase = match progress.info.phase {
-		Phase::Units => format!("round {}/{}", progress.info.round + 1, spec.job.rounds()),
-		Phase::Merge => format!("round {}/{} merging", progress.info.round + 1, spec.job.rounds()),
-		Phase::Unfunded => "out of funds".into(),
-		Phase::Completed => "completed".into(),
-		Phase::Cancelled => "cancelled".into(),
-	};
-	let loss = averages(&progress.info.metrics).map(|(loss, _)| format!("  loss {loss:.3} bits")).unwrap_or_default();
-	let accuracy = accuracy.map(|accuracy| format!("  test {:.2} %", accuracy * 100.0)).unwrap_or_default();
-	let ratio = progress.usefulness.ratio_ppm() as f64 / 1e6;
-	let seal = progress.seal.as_ref().map(seal).unwrap_or_default();
-	format!("{phase}{loss}{accuracy}  block {}  {seal}  usefulness {ratio:.2}", progress.best.height)
-}
-
-/// What sealed a block.
-pub fn seal(seal: &LastSeal) -> String {
-	match seal {
-		LastSeal::Useful { task, op, tile, .. } => {
-			format!("by task {task} op {} tile ({}, {})", op.0, tile.row, tile.col)
-		}
-		LastSeal::Idle { .. } => "by idle work".into(),
 	}
 }

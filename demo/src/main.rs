@@ -1,11 +1,14 @@
 //! `labora-demo`: see the library.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
 use labora_cli::dataset::{Format, Input};
-use labora_demo::run::{own_input, run, Options};
+use labora_demo::{
+	interrupt::{self, Interrupt},
+	run::{own_input, run, Ended, Options},
+};
 
 /// Trains a classifier on a fresh chain, from an empty folder to the exported model.
 #[derive(Parser)]
@@ -22,7 +25,14 @@ struct Arguments {
 	/// Rounds of the training.
 	#[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=4096))]
 	rounds: u32,
-	/// Where the chain, the dataset and the model go. What an earlier run left there is removed.
+	/// Where the chain and the dataset are while the run is under way. One that is interrupted stays there, and the same command goes
+	/// on with it.
+	#[arg(long, default_value = "demo-runs")]
+	state: PathBuf,
+	/// Begin anew where an earlier run was interrupted.
+	#[arg(long)]
+	fresh: bool,
+	/// Where the chain, the dataset and the model go in the end. What an earlier run left there is removed.
 	#[arg(long, default_value = "demo-output")]
 	out: PathBuf,
 	/// Where the summary goes.
@@ -31,24 +41,28 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-	let arguments = Arguments::parse();
-	let (input, format, digits) = match arguments.dataset.as_deref().filter(|path| !path.is_empty()) {
-		None => (Input::Digits(arguments.digits), Format::MnistJson, true),
+async fn main() -> ExitCode {
+	match demonstrate().await {
+		Ok(Ended::Completed) => ExitCode::SUCCESS,
+		// At once: what was computed here when the interrupt came may still be under way.
+		Ok(Ended::Interrupted) => std::process::exit(interrupt::EXIT_CODE),
+		Err(error) => {
+			eprintln!("error: {error:#}");
+			ExitCode::FAILURE
+		}
+	}
+}
+
+async fn demonstrate() -> Result<Ended> {
+	let Arguments { digits, dataset, seed, rounds, state, fresh, out, summary } = Arguments::parse();
+	let own = dataset.filter(|paths| !paths.is_empty());
+	let (input, format, digits) = match own {
+		None => (Input::Digits(digits), Format::MnistJson, true),
 		Some(paths) => {
-			let (features, labels) = paths.split_once(',').map_or((paths, None), |(f, l)| (f, Some(l)));
-			let (input, format) = own_input(features.as_ref(), labels.map(AsRef::as_ref))?;
+			let (input, format) = own_input(&paths)?;
 			(input, format, false)
 		}
 	};
-	let Arguments { seed, rounds, out, summary, .. } = arguments;
-	let options = Options { input, format, seed, rounds, out, summary, digits };
-	// On Ctrl-C the future is dropped, and with it the node: nothing is left running.
-	tokio::select! {
-		result = run(&options) => result,
-		_ = tokio::signal::ctrl_c() => {
-			eprintln!("stopped: the node was shut down; run again to start anew");
-			std::process::exit(130)
-		},
-	}
+	let options = Options { input, format, seed, rounds, state, fresh, out, summary, digits };
+	run(options, Interrupt::listen()?).await
 }

@@ -5,6 +5,7 @@ use std::{
 	io::{Read, Seek, SeekFrom},
 	path::{Path, PathBuf},
 	process::{Child, Command, Stdio},
+	sync::{Mutex, PoisonError},
 	time::{Duration, Instant},
 };
 
@@ -15,6 +16,17 @@ const START: Duration = Duration::from_secs(60);
 /// How long a node may take to stop when asked.
 const STOP: Duration = Duration::from_secs(20);
 
+/// Process ids of the running nodes of this process.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Ends all nodes of this process at once. For a process that is to end at once itself, and drops nothing.
+pub fn kill_all() {
+	let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+	for id in running.iter() {
+		let _ = Command::new("kill").args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
+	}
+}
+
 /// A running node.
 pub struct Node {
 	child: Child,
@@ -24,14 +36,16 @@ pub struct Node {
 
 /// The node's executable: beside the current one, or where `LABORA_NODE` says.
 pub fn executable() -> Result<PathBuf> {
-	if let Some(path) = std::env::var_os("LABORA_NODE") {
-		return Ok(path.into());
-	}
+	std::env::var_os("LABORA_NODE").map_or_else(|| program("labora-node"), |path| Ok(path.into()))
+}
+
+/// A program of this workspace: beside the current one.
+pub fn program(name: &str) -> Result<PathBuf> {
 	let own = std::env::current_exe().context("this program's own path")?;
 	// A test's executable lies one folder deeper than the programs.
 	let folders = own.ancestors().skip(1).take(2);
-	let mut candidates = folders.map(|folder| folder.join("labora-node"));
-	candidates.find(|path| path.exists()).context("labora-node is not built: run `make build`")
+	let mut candidates = folders.map(|folder| folder.join(name));
+	candidates.find(|path| path.exists()).with_context(|| format!("{name} is not built: run `make build`"))
 }
 
 impl Node {
@@ -50,6 +64,7 @@ impl Node {
 			.stderr(open()?)
 			.spawn()
 			.context("starting labora-node")?;
+		RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(child.id());
 		let mut node = Self { child, log, url: String::new() };
 		node.url = node.await_rpc(before)?;
 		Ok(node)
@@ -142,5 +157,6 @@ impl Drop for Node {
 			let _ = self.child.kill();
 			let _ = self.child.wait();
 		}
+		RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| *id != self.child.id());
 	}
 }

@@ -1,19 +1,22 @@
-//! The main job: from an empty folder to a trained, tested, exported and replayed model.
+//! The main job: from an empty folder to a trained, tested, exported and replayed model, also in several sittings.
 
 use std::{
+	fs,
 	path::{Path, PathBuf},
+	sync::Arc,
 	time::{Duration, Instant},
 };
 
 use anyhow::{bail, ensure, Context, Result};
 use labora_cli::{
 	client::Client,
-	dataset::{self, Folder, Format, ImportOptions, Input, LabelColumn},
+	dataset::{self, DatasetError, Folder, Format, ImportOptions, Input, LabelColumn},
 	evaluate::{self, Evaluation},
 	model_file::Model,
+	models::MlpRecipe,
 	replay::{self, Verdict},
 	signer,
-	tasks::{self, InferenceOptions, Progress, Terms, TrainingOptions},
+	tasks::{self, Draft, InferenceOptions, Progress, Terms, TrainingOptions},
 };
 use labora_graph::Graph;
 use labora_primitives::{Balance, Phase, TaskId, TaskSpec, Usefulness};
@@ -23,6 +26,8 @@ use tokio::time::sleep;
 
 use crate::{
 	display::{spinner, Bar},
+	interrupt::Interrupt,
+	kept::{Kind, Run},
 	node::Node,
 };
 
@@ -34,11 +39,21 @@ const LAB: Balance = 1_000_000_000_000;
 const DEADLINE: u32 = 1_200;
 /// Digits of the demonstration's dataset to train on; the rest is for the test.
 const TRAINING_DIGITS: usize = 8_192;
+/// Rows of a step: the first of which the data hold enough batches, or the last.
+const BATCHES: [u32; 4] = [256, 128, 64, 32];
+/// Batches that are enough: what is cut off to get whole ones is less than an eighth of the rows.
+const ENOUGH: u32 = 8;
+/// Binary logarithm of a step's batch times its learning rate, at most, for data of the user's own. The recipe was fitted to digits, whose pixels
+/// are mostly zero; where all features of all rows speak at once, its steps of 256 rows are too large, and nothing is learned.
+const OWN_RATE: i8 = 8;
 /// Rounds of the wider models: more than there is time for. They are cancelled when the first is done; were they to end before, the machine
 /// would fall back to idle work, each block of which costs eight useful ones.
 const COMPANION_ROUNDS: u32 = 1_000;
 /// Slots of the worker: all units of the three tasks at once, so that there is work while a round changes hands.
 const SLOTS: &str = "12";
+/// How long after a failure an interrupt is still its cause: Ctrl-C in a terminal reaches the node, too, which may close the connection
+/// before this process sees the signal.
+const GRACE: Duration = Duration::from_millis(300);
 
 /// What to do.
 pub struct Options {
@@ -50,7 +65,11 @@ pub struct Options {
 	pub seed: u64,
 	/// Rounds of the training.
 	pub rounds: u32,
-	/// Where everything goes. What an earlier run left there is removed.
+	/// Where everything is while it is under way, and stays if it is interrupted.
+	pub state: PathBuf,
+	/// Whether to begin anew where an earlier run was interrupted.
+	pub fresh: bool,
+	/// Where everything goes in the end. What an earlier run left there is removed.
 	pub out: PathBuf,
 	/// Where the summary goes.
 	pub summary: PathBuf,
@@ -58,54 +77,145 @@ pub struct Options {
 	pub digits: bool,
 }
 
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+	/// The model is trained, tested, exported and replayed.
+	Completed,
+	/// Somebody asked to stop. The next run of the same kind goes on.
+	Interrupted,
+}
+
 /// The chain and the folder of a run.
 struct Demo<'a> {
 	options: &'a Options,
+	run: &'a Run,
 	client: Client,
 	folder: Folder,
 }
 
-/// Runs the whole demonstration, and stops the node also if it fails.
-pub async fn run(options: &Options) -> Result<()> {
-	let started = Instant::now();
-	let folder = import(options)?;
-	let chain = options.out.join("chain");
-	let spinner = spinner("starting a node with one worker");
-	let node = Node::start(&chain, &["--dev", "--mine", "--slots", SLOTS])?;
-	let client = Client::connect(node.url()).await.context("connecting to the node")?;
-	spinner.finish_and_clear();
-	println!("node      {} (log {})", node.url(), node.log().display());
+/// Runs the whole demonstration or what an interrupted one left to do, and stops the node also if that fails.
+pub async fn run(options: Options, mut interrupt: Interrupt) -> Result<Ended> {
+	let began = Instant::now();
+	let options = Arc::new(options);
+	let mut run = open(options.clone()).await?;
+	let result = match interrupt.is_asked() {
+		true => Ok(None),
+		false => work(&options, &run, &mut interrupt).await,
+	};
+	run.record.seconds += began.elapsed().as_secs_f64();
+	match result {
+		Ok(Some(outcome)) => {
+			let record = run.record.clone();
+			run.finish(&options.out)?;
+			outcome.summarize(&options, record.interruptions, record.seconds)?;
+			Ok(Ended::Completed)
+		}
+		Err(error) if !interrupt.is_asked_within(GRACE).await => {
+			run.save()?;
+			let folder = run.folder().display();
+			eprintln!("the run is kept in {folder}: `make demo` goes on with it, `make demo FRESH=1` starts anew");
+			Err(error)
+		}
+		_ => {
+			run.record.interruptions += 1;
+			run.save()?;
+			println!(
+				"stopped; `make demo` with the same SEED, ROUNDS and DATASET goes on ({})",
+				run.folder().display()
+			);
+			Ok(Ended::Interrupted)
+		}
+	}
+}
 
-	let demo = Demo { options, client, folder };
-	let result = demo.all(started).await;
-	node.stop()?;
-	result
+/// Does what takes long without holding up what waits for Ctrl-C.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+	tokio::task::spawn_blocking(work).await?
+}
+
+/// Packs the data, and opens the run that they are for.
+async fn open(options: Arc<Options>) -> Result<Run> {
+	blocking(move || {
+		let packed = options.state.join(format!("packing-{}", std::process::id()));
+		let spinner = spinner("packing the dataset");
+		let folder = import(&options, &packed);
+		spinner.finish_and_clear();
+		let run = folder.and_then(|folder| {
+			let examples = |split: &dataset::Split| split.examples;
+			println!(
+				"dataset   {} to train on, {} to test, {} features, {} classes",
+				folder.manifest.train.examples,
+				folder.manifest.test.as_ref().map_or(0, examples),
+				folder.manifest.features,
+				folder.manifest.classes,
+			);
+			Run::open(&options.state, Kind::new(options.seed, options.rounds, &folder), &folder, options.fresh)
+		});
+		// What did not become a run's.
+		let _ = fs::remove_dir_all(&packed);
+		let run = run?;
+		if run.record.interruptions > 0 || run.chain().exists() {
+			println!(
+				"run       goes on where it was interrupted ({:.0} s so far; FRESH=1 starts anew)",
+				run.record.seconds
+			);
+		}
+		Ok(run)
+	})
+	.await
 }
 
 /// Reads, shuffles, splits and packs the data.
-fn import(options: &Options) -> Result<Folder> {
-	if options.out.exists() {
-		std::fs::remove_dir_all(&options.out).with_context(|| format!("clearing {}", options.out.display()))?;
+fn import(options: &Options, to: &Path) -> Result<Folder> {
+	let train = options.digits.then_some(TRAINING_DIGITS);
+	let import = |batch| {
+		let import = ImportOptions { seed: options.seed, train, batch, ..ImportOptions::default() };
+		dataset::import(&options.input, options.format, &import, to)
+	};
+	let [mut batch, smaller @ ..] = BATCHES;
+	let mut folder = import(batch);
+	for next in smaller {
+		match folder {
+			Ok(ref folder) if folder.manifest.train.examples < ENOUGH * batch => {}
+			Err(DatasetError::TooFewRows { .. }) => {}
+			_ => break,
+		}
+		batch = next;
+		folder = import(batch);
 	}
-	std::fs::create_dir_all(&options.out)?;
-	let spinner = spinner("packing the dataset");
-	let split = options.digits.then_some(TRAINING_DIGITS);
-	let import = ImportOptions { seed: options.seed, train: split, ..ImportOptions::default() };
-	let folder = dataset::import(&options.input, options.format, &import, &options.out.join("dataset"))?;
-	spinner.finish_and_clear();
-	let examples = |split: &dataset::Split| split.examples;
-	println!(
-		"dataset   {} to train on, {} to test, {} features, {} classes",
-		folder.manifest.train.examples,
-		folder.manifest.test.as_ref().map_or(0, examples),
-		folder.manifest.features,
-		folder.manifest.classes,
-	);
+	let folder = folder?;
+	folder.test().context("no rows are left to test on")?;
 	Ok(folder)
 }
 
-impl Demo<'_> {
-	async fn all(&self, started: Instant) -> Result<()> {
+/// Starts the node and does what is left to do. None: somebody asked to stop.
+async fn work(options: &Options, run: &Run, interrupt: &mut Interrupt) -> Result<Option<Outcome>> {
+	let spinner = spinner("starting a node with one worker");
+	let chain = run.chain();
+	let node = blocking(move || Node::start(&chain, &["--dev", "--mine", "--slots", SLOTS])).await;
+	spinner.finish_and_clear();
+	let node = node?;
+	println!("node      {} (log {})", node.url(), node.log().display());
+	let worked = tokio::select! {
+		worked = Demo::of(options, run, &node) => worked.map(Some),
+		() = interrupt.asked() => {
+			println!("stopping the node (Ctrl-C again ends it at once)");
+			Ok(None)
+		}
+	};
+	blocking(move || node.stop()).await?;
+	worked
+}
+
+impl<'a> Demo<'a> {
+	async fn of(options: &'a Options, run: &'a Run, node: &Node) -> Result<Outcome> {
+		let client = Client::connect(node.url()).await.context("connecting to the node")?;
+		let folder = Folder::open(&run.dataset())?;
+		Self { options, run, client, folder }.all().await
+	}
+
+	async fn all(&self) -> Result<Outcome> {
 		let Options { rounds, seed, .. } = *self.options;
 		let model = self.register_training(vec![512, 512], 128, rounds, seed, 4 * LAB).await?;
 		println!("task {model}    trains the model: {}", self.layers(&[512, 512]));
@@ -128,26 +238,24 @@ impl Demo<'_> {
 		let classified = self.classify(model).await?;
 		let (seconds, after) = (began.elapsed().as_secs_f64(), self.client.usefulness(None).await?);
 		for companion in companions {
-			tasks::cancel(&self.client, &signer::load(SPONSOR)?, companion).await?;
+			if !Progress::of(&self.client, companion).await?.ended() {
+				tasks::cancel(&self.client, &signer::load(SPONSOR)?, companion).await?;
+			}
 		}
 
 		let tested = evaluate::on_chain(&self.client, classified, &self.folder).await?;
 		let commitment = self.export(model).await?;
-		let replayed = self.replay(model).await?;
-		let macs_per_second = (after.accepted - before.accepted) as f64 / seconds;
-		self.summarize(Outcome {
+		ensure!(self.replay(model).await?, "the replay did not come to the chain's commitment");
+		Ok(Outcome {
 			tested,
 			accuracy_so_far,
 			usefulness: after,
-			macs_per_second,
+			// Of this sitting: nobody knows how long an interrupted one computed in vain.
+			macs_per_second: (after.accepted - before.accepted) as f64 / seconds,
 			commitment,
-			replayed,
-			seconds: started.elapsed().as_secs_f64(),
 			training_seconds: seconds,
 			model,
-		})?;
-		ensure!(replayed, "the replay did not come to the chain's commitment");
-		Ok(())
+		})
 	}
 
 	fn layers(&self, hidden: &[u32]) -> String {
@@ -164,10 +272,15 @@ impl Demo<'_> {
 		seed: u64,
 		price: Balance,
 	) -> Result<TaskId> {
+		let manifest = &self.folder.manifest;
+		let mut recipe = MlpRecipe::for_widths(manifest.features, &layers, manifest.classes);
+		if !self.options.digits {
+			recipe.rate = recipe.rate.min(OWN_RATE - manifest.batch.ilog2() as i8);
+		}
 		let options = TrainingOptions {
 			layers,
-			recipe: None,
-			batch: 256,
+			recipe: Some(recipe),
+			batch: manifest.batch,
 			units: 4,
 			steps,
 			rounds,
@@ -176,17 +289,19 @@ impl Demo<'_> {
 			terms: Terms { price, deadline: DEADLINE, escrow: None },
 		};
 		let draft = tasks::training_spec(&self.folder, &options)?;
-		self.register(draft).await
+		self.register(&draft).await
 	}
 
-	async fn register(&self, draft: tasks::Draft) -> Result<TaskId> {
-		let tensors: Vec<_> = draft.tensors.iter().map(|(commitment, tensor)| (*commitment, tensor)).collect();
-		tasks::upload(&self.client, &tensors, |_| ()).await?;
-		let sponsor = signer::load(SPONSOR)?;
-		Ok(tasks::register(&self.client, &sponsor, &draft.spec, draft.escrow).await?.task)
+	/// Registers a task, unless the run did so before it was interrupted: its specification follows from the run's kind to the last bit.
+	async fn register(&self, draft: &Draft) -> Result<TaskId> {
+		let known = tasks::list(&self.client).await?;
+		if let Some(known) = known.iter().find(|known| known.spec == draft.spec) {
+			return Ok(known.task);
+		}
+		Ok(tasks::register(&self.client, &signer::load(SPONSOR)?, draft, |_| ()).await?.task)
 	}
 
-	/// Shows a training task until it is completed, with the test accuracy after every round. Gives the last one.
+	/// Shows a task until it is completed; if it trains and `test` says so, with the test accuracy after every round. Gives the last one.
 	async fn follow(&self, task: TaskId, test: bool) -> Result<Option<f64>> {
 		let spec = tasks::spec(&self.client, task).await?;
 		let mut progress = Progress::of(&self.client, task).await?;
@@ -200,12 +315,16 @@ impl Demo<'_> {
 				tested = progress.info.round;
 				let now = self.test_accuracy(&spec, task, tested).await?;
 				accuracy = Some(now);
-				bar.print(&format!("  after round {tested}: {:.2} % of the test digits right", now * 100.0));
+				bar.print(&format!("  after round {tested}: {:.2} % of the test rows right", now * 100.0));
 			}
 			bar.show(&progress, &spec, accuracy);
 		}
 		bar.finish();
 		ensure!(progress.info.phase == Phase::Completed, "task {task} ended as {:?}", progress.info.phase);
+		if test && accuracy.is_none() {
+			// It was completed before this sitting.
+			accuracy = Some(self.test_accuracy(&spec, task, spec.job.rounds()).await?);
+		}
 		Ok(accuracy)
 	}
 
@@ -225,7 +344,8 @@ impl Demo<'_> {
 	async fn test_accuracy(&self, spec: &TaskSpec, task: TaskId, round: u32) -> Result<f64> {
 		let parameters = self.parameters(&spec.graph, task, round).await?;
 		let model = Model { graph: spec.graph.clone(), parameters, task: Some(task), genesis: None, scale: None };
-		Ok(evaluate::local(&model, &self.folder, 1)?.accuracy())
+		let folder = self.folder.clone();
+		blocking(move || Ok(evaluate::local(&model, &folder, 1)?.accuracy())).await
 	}
 
 	/// Registers the classification of the test rows with the trained parameters, and waits for it.
@@ -236,21 +356,17 @@ impl Demo<'_> {
 		let units = (1..=4u16).rev().find(|units| batches.is_multiple_of(u32::from(*units)));
 		let options = InferenceOptions { batch: spec.graph.batch, units, seed: self.options.seed, terms };
 		let draft = tasks::inference_spec(&self.folder, &spec.graph, &parameters, &options)?;
-		let task = self.register(draft).await?;
+		let task = self.register(&draft).await?;
 		println!("task {task}    classifies the rows never trained on");
 		self.follow(task, false).await?;
 		Ok(task)
-	}
-
-	fn model_path(&self) -> PathBuf {
-		self.options.out.join("model.safetensors")
 	}
 
 	/// Saves the trained model, and gives the commitment of its parameters (of their list, if there are several).
 	async fn export(&self, task: TaskId) -> Result<String> {
 		let mut model = Model::fetch(&self.client, task, |_, _| ()).await?;
 		model.scale = Some(self.folder.manifest.scale);
-		model.save(&self.model_path())?;
+		model.save(&self.run.model())?;
 		Ok(labora_graph::Trace(model.commitments()).root().to_string())
 	}
 
@@ -259,59 +375,14 @@ impl Demo<'_> {
 		let records = replay::fetch(&self.client, task, false).await?;
 		let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
 		let bar = spinner("replaying the training without the node's tensors");
-		let verdict = replay::run(&records, &self.folder, None, threads, None, &|_| ())?;
+		let folder = self.folder.clone();
+		let verdict = blocking(move || Ok(replay::run(&records, &folder, None, threads, None, &|_| ())?)).await;
 		bar.finish_and_clear();
+		let verdict = verdict?;
 		if let Verdict::Differs(difference) = &verdict {
 			eprintln!("the replay differs: {difference:?}");
 		}
 		Ok(matches!(verdict, Verdict::Agrees { .. }))
-	}
-
-	fn summarize(&self, outcome: Outcome) -> Result<()> {
-		let Usefulness { useful_blocks, idle_blocks, .. } = outcome.usefulness;
-		let ratio = outcome.usefulness.ratio_ppm() as f64 / 1e6;
-		let accuracy = outcome.tested.accuracy();
-		let model = self.model_path();
-		let summary = json!({
-			"test_accuracy": accuracy,
-			"test_correct": outcome.tested.correct,
-			"test_rows": outcome.tested.rows,
-			"test_accuracy_local": outcome.accuracy_so_far,
-			"blocks_useful": useful_blocks,
-			"blocks_idle": idle_blocks,
-			"usefulness_ratio": ratio,
-			"macs_per_second": outcome.macs_per_second,
-			"parameter_commitment": outcome.commitment,
-			"replay_agrees": outcome.replayed,
-			"seconds": outcome.seconds,
-			"training_seconds": outcome.training_seconds,
-			"seed": self.options.seed,
-			"rounds": self.options.rounds,
-			"model": model,
-		});
-		write_json(&self.options.summary, &summary)?;
-		let task = outcome.model;
-		println!();
-		println!(
-			"test accuracy          {:.2} % ({} of {}, from the classes on chain)",
-			accuracy * 100.0,
-			outcome.tested.correct,
-			outcome.tested.rows
-		);
-		println!("blocks                 {useful_blocks} useful, {idle_blocks} idle");
-		println!("usefulness ratio       {ratio:.2}");
-		println!("useful work            {:.1} billion multiply-accumulates a second", outcome.macs_per_second / 1e9);
-		println!("parameter commitment   {}", outcome.commitment);
-		println!("replay                 {}", if outcome.replayed { "agrees, every round" } else { "DIFFERS" });
-		println!(
-			"time                   {:.0} s, of them {:.0} s computing",
-			outcome.seconds, outcome.training_seconds
-		);
-		println!("model                  {}", model.display());
-		println!("summary                {}", self.options.summary.display());
-		println!("to replay it           labora-node --dev --base-path {} &", self.options.out.join("chain").display());
-		println!("                       labora task replay {task} --dataset {}", self.folder.path.display());
-		Ok(())
 	}
 }
 
@@ -322,10 +393,52 @@ struct Outcome {
 	usefulness: Usefulness,
 	macs_per_second: f64,
 	commitment: String,
-	replayed: bool,
-	seconds: f64,
 	training_seconds: f64,
 	model: TaskId,
+}
+
+impl Outcome {
+	fn summarize(&self, options: &Options, interruptions: u32, seconds: f64) -> Result<()> {
+		let Usefulness { useful_blocks, idle_blocks, .. } = self.usefulness;
+		let ratio = self.usefulness.ratio_ppm() as f64 / 1e6;
+		let Evaluation { correct, rows, .. } = self.tested;
+		let accuracy = self.tested.accuracy();
+		let out = &options.out;
+		let model = out.join("model.safetensors");
+		let summary = json!({
+			"test_accuracy": accuracy,
+			"test_correct": correct,
+			"test_rows": rows,
+			"test_accuracy_local": self.accuracy_so_far,
+			"blocks_useful": useful_blocks,
+			"blocks_idle": idle_blocks,
+			"usefulness_ratio": ratio,
+			"macs_per_second": self.macs_per_second,
+			"parameter_commitment": self.commitment,
+			"replay_agrees": true,
+			"interruptions": interruptions,
+			"seconds": seconds,
+			"training_seconds": self.training_seconds,
+			"seed": options.seed,
+			"rounds": options.rounds,
+			"model": model,
+		});
+		write_json(&options.summary, &summary)?;
+		let task = self.model;
+		println!();
+		println!("test accuracy          {:.2} % ({correct} of {rows}, from the classes on chain)", accuracy * 100.0,);
+		println!("blocks                 {useful_blocks} useful, {idle_blocks} idle");
+		println!("usefulness ratio       {ratio:.2}");
+		println!("useful work            {:.1} billion multiply-accumulates a second", self.macs_per_second / 1e9);
+		println!("parameter commitment   {}", self.commitment);
+		println!("replay                 agrees, every round");
+		println!("time                   {seconds:.0} s, of them {:.0} s computing", self.training_seconds);
+		println!("model                  {}", model.display());
+		println!("summary                {}", options.summary.display());
+		println!("to replay it           labora-node --dev --base-path {} &", out.join("chain").display());
+		println!("                       labora task replay {task} --dataset {}", out.join("dataset").display());
+		Ok(())
+	}
 }
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
@@ -333,19 +446,60 @@ fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
 	std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
-/// The input that a path of the user's own means: an archive, a table, a folder of digits, or features and labels in two files.
-pub fn own_input(features: &Path, labels: Option<&Path>) -> Result<(Input, Format)> {
-	ensure!(features.exists(), "{} does not exist", features.display());
+/// The input that a user's own path means: an archive, a table, a folder of digits, or `FEATURES,LABELS`, two files.
+pub fn own_input(paths: &str) -> Result<(Input, Format)> {
+	// A comma may be part of a name.
+	let (features, labels) = match paths.split_once(',') {
+		Some((features, labels)) if !Path::new(paths).exists() => (Path::new(features), Some(Path::new(labels))),
+		_ => (Path::new(paths), None),
+	};
+	for path in [Some(features), labels].into_iter().flatten() {
+		ensure!(path.exists(), "{} does not exist", path.display());
+	}
 	let format = Format::guess(features)?;
 	let file = features.to_path_buf();
 	let input = match (format, labels) {
-		(Format::MnistJson, _) => Input::Digits(file),
-		(Format::Npz, _) => Input::Archive { file, features: None, labels: None },
-		(Format::Csv, _) => Input::Table { file, label: LabelColumn::Last },
 		(Format::Idx | Format::Npy, Some(labels)) => Input::Pair { features: file, labels: labels.into(), test: None },
 		(Format::Idx | Format::Npy, None) => {
 			bail!("{} holds features only: give DATASET=features,labels", features.display())
 		}
+		(_, Some(labels)) => bail!("{} holds its labels itself: what is {} for?", features.display(), labels.display()),
+		(Format::MnistJson, None) => Input::Digits(file),
+		(Format::Npz, None) => Input::Archive { file, features: None, labels: None },
+		(Format::Csv, None) => Input::Table { file, label: LabelColumn::Last },
 	};
 	Ok((input, format))
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn paths_mean_what_their_names_say() {
+		let dir = tempfile::tempdir().unwrap();
+		let path = |name: &str| dir.path().join(name).display().to_string();
+		for name in ["table.csv", "a,b.csv", "x.npy", "y.npy", "both.npz", "images-idx3-ubyte.gz"] {
+			fs::write(path(name), "").unwrap();
+		}
+		let format = |paths: &str| own_input(paths).map(|(_, format)| format);
+		for (paths, expected) in [
+			(path("table.csv"), Format::Csv),
+			(path("a,b.csv"), Format::Csv),
+			(path("both.npz"), Format::Npz),
+			(format!("{},{}", path("x.npy"), path("y.npy")), Format::Npy),
+			(format!("{},{}", path("images-idx3-ubyte.gz"), path("y.npy")), Format::Idx),
+		] {
+			assert_eq!(format(&paths).unwrap(), expected, "{paths}");
+		}
+		for (paths, reason) in [
+			(path("x.npy"), "features only"),
+			(path("none.csv"), "does not exist"),
+			(format!("{},{}", path("x.npy"), path("none.npy")), "none.npy does not exist"),
+			(format!("{},{}", path("table.csv"), path("y.npy")), "holds its labels itself"),
+		] {
+			let error = format(&paths).unwrap_err().to_string();
+			assert!(error.contains(reason), "{paths}: {error}");
+		}
+	}
 }

@@ -1,6 +1,12 @@
 //! What the end-to-end tests share: a small dataset and a small task that take real nodes seconds.
 
-use std::{path::Path, time::Duration};
+pub mod forge;
+pub mod hostile;
+
+use std::{
+	path::{Path, PathBuf},
+	time::Duration,
+};
 
 use anyhow::{ensure, Context, Result};
 use labora_cli::{
@@ -10,14 +16,15 @@ use labora_cli::{
 	tasks::{self, Draft, Progress, Terms, TrainingOptions},
 };
 use labora_primitives::{Balance, TaskId};
+use subxt::rpcs::rpc_params;
 
 /// Seconds that a few blocks may take on a slow machine.
 pub const HEIGHT_TIMEOUT: u64 = 120;
 /// One LAB.
 pub const LAB: Balance = 1_000_000_000_000;
 
-/// A table of `rows` examples of four classes with 256 features, packed into a folder.
-pub fn small_dataset(dir: &Path, rows: u32) -> Result<Folder> {
+/// A table of `rows` examples of four classes with 256 features.
+pub fn small_table(dir: &Path, rows: u32) -> Result<PathBuf> {
 	let mut table = String::new();
 	for row in 0..rows {
 		let class = row % 4;
@@ -30,7 +37,12 @@ pub fn small_dataset(dir: &Path, rows: u32) -> Result<Folder> {
 	}
 	let file = dir.join("table.csv");
 	std::fs::write(&file, table)?;
-	let input = Input::Table { file, label: LabelColumn::Last };
+	Ok(file)
+}
+
+/// Such a table packed into a folder.
+pub fn small_dataset(dir: &Path, rows: u32) -> Result<Folder> {
+	let input = Input::Table { file: small_table(dir, rows)?, label: LabelColumn::Last };
 	let options = ImportOptions { batch: 32, test: Some(64), ..ImportOptions::default() };
 	Ok(dataset::import(&input, Format::Csv, &options, &dir.join("dataset"))?)
 }
@@ -51,11 +63,9 @@ pub fn small_training(folder: &Folder, rounds: u32, steps: u32) -> Result<Draft>
 	Ok(tasks::training_spec(folder, &options)?)
 }
 
-/// Uploads a draft's tensors and registers it for `//Alice`.
+/// Registers a draft for `//Alice`.
 pub async fn register(client: &Client, draft: &Draft) -> Result<TaskId> {
-	let tensors: Vec<_> = draft.tensors.iter().map(|(commitment, tensor)| (*commitment, tensor)).collect();
-	tasks::upload(client, &tensors, |_| ()).await?;
-	Ok(tasks::register(client, &signer::load("//Alice")?, &draft.spec, draft.escrow).await?.task)
+	Ok(tasks::register(client, &signer::load("//Alice")?, draft, |_| ()).await?.task)
 }
 
 /// Waits until `done` says so of a task's progress.
@@ -86,6 +96,13 @@ pub async fn wait_for_height(client: &Client, height: u64, seconds: u64) -> Resu
 		anyhow::Ok(())
 	};
 	tokio::time::timeout(Duration::from_secs(seconds), wait).await.context("no blocks")?
+}
+
+/// Where a node listens for peers, on loopback.
+pub async fn address(client: &Client) -> Result<String> {
+	let addresses: Vec<String> = client.request("system_localListenAddresses", rpc_params![]).await?;
+	let address = addresses.into_iter().find(|address| address.contains("/ip4/127.0.0.1/tcp/"));
+	address.context("the node listens on loopback")
 }
 
 /// Runs a program to its end and gives what it printed; fails with that if it fails.

@@ -1,9 +1,9 @@
 //! A second node follows the first one's chain over the network.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use labora_cli::client::Client;
 use labora_demo::node::Node;
-use labora_tests::{wait_for_height, HEIGHT_TIMEOUT};
+use labora_tests::{address, wait_for_height, HEIGHT_TIMEOUT};
 use subxt::rpcs::rpc_params;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,10 +13,7 @@ async fn a_second_node_follows_the_chain() -> Result<()> {
 	let mining = Client::connect(miner.url()).await?;
 	wait_for_height(&mining, 2, HEIGHT_TIMEOUT).await?;
 
-	let addresses: Vec<String> = mining.request("system_localListenAddresses", rpc_params![]).await?;
-	let address = addresses.into_iter().find(|address| address.contains("/ip4/127.0.0.1/tcp/"));
-	let address = address.context("the miner listens on loopback")?;
-	let follower = Node::start(&dir.path().join("follower"), &["--dev", "--bootnodes", &address])?;
+	let follower = Node::start(&dir.path().join("follower"), &["--dev", "--bootnodes", &address(&mining).await?])?;
 	let following = Client::connect(follower.url()).await?;
 	let height = mining.best().await?.height + 2;
 	wait_for_height(&following, height, HEIGHT_TIMEOUT).await?;

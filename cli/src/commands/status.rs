@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use labora_cli::hexes::to_hex;
+use labora_cli::{hexes::to_hex, tasks::seal_words};
 use labora_primitives::{LastSeal, Usefulness};
 use serde_json::{json, Value};
 
@@ -57,12 +57,10 @@ pub fn usefulness_json(usefulness: &Usefulness) -> Value {
 
 /// What sealed a block, for people.
 pub fn seal_text(seal: Option<&LastSeal>) -> String {
+	let words = seal_words(seal);
 	match seal {
-		None => "none".into(),
-		Some(LastSeal::Useful { author, task, op, tile, .. }) => {
-			format!("useful: task {task}, op {}, tile {},{} by {author}", op.0, tile.row, tile.col)
-		}
-		Some(LastSeal::Idle { author, .. }) => format!("idle work by {author}"),
+		None => words,
+		Some(LastSeal::Useful { author, .. } | LastSeal::Idle { author, .. }) => format!("{words} by {author}"),
 	}
 }
 

@@ -12,7 +12,7 @@ use labora_cli::{
 	tasks::{self, averages, Draft, InferenceOptions, Summary, Terms, TrainingOptions},
 };
 use labora_primitives::{Balance, BlockNumber, Job, Phase, TaskId, UnitState};
-use labora_tensor::{Commitment, Tensor};
+use labora_tensor::Commitment;
 use serde_json::{json, Value};
 
 use super::{threads, watch, where_json, Context, Outcome};
@@ -87,21 +87,18 @@ fn training(register: &Register, folder: &Folder, terms: Terms) -> Result<Draft,
 	tasks::training_spec(folder, &options)
 }
 
-/// An inference task's draft, and the parameters that a model file brings along.
-async fn inference(
-	client: &Client,
-	register: &Register,
-	folder: &Folder,
-	terms: Terms,
-) -> anyhow::Result<(Draft, Vec<Tensor>)> {
+/// An inference task's draft, with the parameters that a model file brings along.
+async fn inference(client: &Client, register: &Register, folder: &Folder, terms: Terms) -> anyhow::Result<Draft> {
 	let options = InferenceOptions { batch: register.batch, units: register.units, seed: register.seed, terms };
 	if let Some(task) = register.parameters_of {
 		let (spec, commitments) = tasks::result(client, TaskId(task)).await?;
-		return Ok((tasks::inference_spec(folder, &spec.graph, &commitments, &options)?, Vec::new()));
+		return Ok(tasks::inference_spec(folder, &spec.graph, &commitments, &options)?);
 	}
 	let Some(file) = &register.model else { bail!("--inference needs --parameters-of TASK or --model FILE") };
 	let model = Model::load(file)?;
-	Ok((tasks::inference_spec(folder, &model.graph, &model.commitments(), &options)?, model.parameters))
+	let mut draft = tasks::inference_spec(folder, &model.graph, &model.commitments(), &options)?;
+	draft.tensors.extend(model.parameters.into_iter().map(|tensor| (tensor.commitment(), tensor)));
+	Ok(draft)
 }
 
 async fn register(context: &Context, register: &Register) -> Outcome {
@@ -110,21 +107,23 @@ async fn register(context: &Context, register: &Register) -> Outcome {
 	let client = context.connect().await?;
 	let token = client.token().await?;
 	let terms = terms(&client, register, &token).await?;
-	let (draft, parameters) = if register.inference {
+	let draft = if register.inference {
 		inference(&client, register, &folder, terms).await?
 	} else {
-		(training(register, &folder, terms)?, Vec::new())
+		training(register, &folder, terms)?
 	};
-	let own = draft.tensors.iter().map(|(commitment, tensor)| (*commitment, tensor));
-	let tensors: Vec<(Commitment, &Tensor)> =
-		own.chain(parameters.iter().map(|tensor| (tensor.commitment(), tensor))).collect();
-	let bytes = tensors.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
+	let bytes = draft.bytes();
 	let bar = context.output.bytes_bar(bytes, "uploading tensors");
-	let uploaded = tasks::upload(&client, &tensors, |done| bar.set_position(done)).await;
+	let registered = tasks::register(&client, &signer, &draft, |done| {
+		bar.set_position(done);
+		if done == bytes {
+			bar.finish_and_clear();
+			context.output.note(&format!("the node has the tensors ({}, {})", draft.tensors.len(), size(bytes)));
+		}
+	});
+	let registered = registered.await;
 	bar.finish_and_clear();
-	uploaded?;
-	context.output.note(&format!("the node has the tensors ({}, {})", tensors.len(), size(bytes)));
-	let registered = tasks::register(&client, &signer, &draft.spec, draft.escrow).await?;
+	let registered = registered?;
 	let task = registered.task;
 	let text = format!(
 		"task {task} is registered (block {}), with {} set aside\nfollow it with `{}`",

@@ -6,7 +6,7 @@ use labora_cli::{
 	hexes::to_hex,
 	tasks::{self, averages, Progress, TaskError},
 };
-use labora_primitives::{Job, LastSeal, Phase, TaskId};
+use labora_primitives::{Job, Phase, TaskId};
 use serde_json::{json, Value};
 
 use super::{
@@ -79,7 +79,7 @@ async fn follow(
 			let (done, total) = progress.units(job);
 			bar.set_length(total);
 			bar.set_position(done);
-			bar.set_message(line(&progress, job));
+			bar.set_message(progress.line(job));
 			if round.replace(progress.info.round).is_some_and(|before| before < progress.info.round) {
 				if let Some((loss, accuracy)) = averages(&progress.info.metrics) {
 					let (round, height) = (progress.info.round, progress.best.height);
@@ -110,31 +110,6 @@ async fn reconnect(context: &Context, bar: &ProgressBar, error: ClientError) -> 
 		}
 	}
 	Err(last.into())
-}
-
-fn line(progress: &Progress, job: &Job) -> String {
-	let info = &progress.info;
-	let phase = match info.phase {
-		Phase::Units => "computing",
-		Phase::Merge => "merging",
-		Phase::Unfunded => "waits for funds (labora task fund)",
-		Phase::Completed => "completed",
-		Phase::Cancelled => "cancelled",
-	};
-	let metrics = match averages(&info.metrics) {
-		Some((loss, accuracy)) => format!(", {loss:.3} bits, {} right", percent(accuracy)),
-		None => String::new(),
-	};
-	let seal = match &progress.seal {
-		Some(LastSeal::Useful { task, op, tile, .. }) => {
-			format!("task {task} op {} tile {},{}", op.0, tile.row, tile.col)
-		}
-		Some(LastSeal::Idle { .. }) => "idle work".into(),
-		None => "none".into(),
-	};
-	let useful = percent(progress.usefulness.ratio_ppm() as f64 / 1e6);
-	let (round, rounds, height) = ((info.round + 1).min(job.rounds()), job.rounds(), progress.best.height);
-	format!("round {round}/{rounds} {phase}{metrics} | block {height}, seal: {seal} | useful {useful}")
 }
 
 /// Where a task is, for programs.

@@ -135,7 +135,8 @@ impl Matrix {
 		}
 	}
 
-	fn get(&self, index: usize) -> f64 {
+	/// An element, counted row by row.
+	pub fn get(&self, index: usize) -> f64 {
 		match &self.values {
 			Values::Bytes(bytes) => f64::from(bytes[index]),
 			Values::Floats(floats) => floats[index],

@@ -72,6 +72,13 @@ pub struct Draft {
 	pub tensors: Vec<(Commitment, Tensor)>,
 }
 
+impl Draft {
+	/// Bytes of its tensors.
+	pub fn bytes(&self) -> u64 {
+		self.tensors.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum()
+	}
+}
+
 /// Rounds before which the learning rate is halved by default: after 60 % and 85 % of them.
 pub fn default_rate_drops(rounds: u32) -> Vec<u32> {
 	let mut drops: Vec<u32> =

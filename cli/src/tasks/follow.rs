@@ -62,6 +62,28 @@ impl Progress {
 		matches!(self.info.phase, Phase::Completed | Phase::Cancelled)
 	}
 
+	/// Where the task is and what the chain does, in one line.
+	pub fn line(&self, job: &Job) -> String {
+		let info = &self.info;
+		let phase = match info.phase {
+			Phase::Units => "computing",
+			Phase::Merge => "merging",
+			Phase::Unfunded => "waits for funds (labora task fund)",
+			Phase::Completed => "completed",
+			Phase::Cancelled => "cancelled",
+		};
+		let metrics = averages(&info.metrics).map(|(loss, accuracy)| {
+			let right = accuracy * 100.0;
+			format!(", {loss:.3} bits, {right:.2} % right")
+		});
+		let (round, rounds, height) = ((info.round + 1).min(job.rounds()), job.rounds(), self.best.height);
+		let (seal, useful) = (seal_words(self.seal.as_ref()), self.usefulness.ratio_ppm() as f64 / 1e4);
+		format!(
+			"round {round}/{rounds} {phase}{} | block {height}, seal: {seal} | useful {useful:.2} %",
+			metrics.unwrap_or_default()
+		)
+	}
+
 	/// Accepted units of the whole task, and how many there are. Merging a round counts as a unit.
 	pub fn units(&self, job: &Job) -> (u64, u64) {
 		let units = u64::from(job.units());
@@ -74,6 +96,17 @@ impl Progress {
 		let accepted = self.info.units.iter().filter(|state| **state == UnitState::Accepted).count() as u64;
 		let in_round = if self.info.phase == Phase::Merge { units + accepted } else { accepted };
 		((u64::from(self.info.round) * a_round + in_round).min(total), total)
+	}
+}
+
+/// What sealed a block, in words.
+pub fn seal_words(seal: Option<&LastSeal>) -> String {
+	match seal {
+		None => "none".into(),
+		Some(LastSeal::Useful { task, op, tile, .. }) => {
+			format!("task {task} op {} tile {},{}", op.0, tile.row, tile.col)
+		}
+		Some(LastSeal::Idle { .. }) => "idle work".into(),
 	}
 }
 

@@ -4,11 +4,11 @@ mod build;
 mod follow;
 
 use labora_primitives::{AccountId, Balance, SpecError, TaskId, TaskSpec};
-use labora_tensor::{Commitment, Tensor};
+use labora_tensor::Commitment;
 use subxt_signer::sr25519::Keypair;
 
 pub use build::{default_rate_drops, inference_spec, training_spec, Draft, InferenceOptions, Terms, TrainingOptions};
-pub use follow::{averages, list, show, Progress, Summary};
+pub use follow::{averages, list, seal_words, show, Progress, Summary};
 
 use crate::{
 	client::{Call, Client, ClientError, Included},
@@ -88,29 +88,23 @@ pub struct Registered {
 	pub included: Included,
 }
 
-/// Gives tensors to the node, those that it does not hold. `progress` is called with bytes done, of all tensors.
-pub async fn upload(
-	client: &Client,
-	tensors: &[(Commitment, &Tensor)],
-	mut progress: impl FnMut(u64),
-) -> Result<(), ClientError> {
-	let mut before = 0;
-	for (commitment, tensor) in tensors {
-		client.upload(commitment, tensor.bytes(), |done| progress(before + done)).await?;
-		before += tensor.bytes().len() as u64;
-	}
-	Ok(())
-}
-
-/// Registers a task. Its tensors should be with a node by then.
+/// Gives a draft's tensors to the node, those that it does not hold, and registers the task. `progress` is called with the bytes that the
+/// node has, of all the draft's tensors.
 pub async fn register(
 	client: &Client,
 	signer: &Keypair,
-	spec: &TaskSpec,
-	escrow: Balance,
+	draft: &Draft,
+	mut progress: impl FnMut(u64),
 ) -> Result<Registered, TaskError> {
-	spec.check().map_err(|error| TaskError::Spec { error })?;
-	let included = client.submit(signer, &Call::new("Tasks", "register", (spec, escrow))).await?;
+	draft.spec.check().map_err(|error| TaskError::Spec { error })?;
+	let mut before = 0;
+	for (commitment, tensor) in &draft.tensors {
+		client.upload(commitment, tensor.bytes(), |done| progress(before + done)).await?;
+		before += tensor.bytes().len() as u64;
+	}
+	// The tensors are first: a worker may be given a unit in the very block that registers the task.
+	let call = Call::new("Tasks", "register", (&draft.spec, draft.escrow));
+	let included = client.submit(signer, &call).await?;
 	let (task, _, escrow): (TaskId, AccountId, Balance) = included.event("Tasks", "TaskRegistered")?;
 	Ok(Registered { task, escrow, included })
 }

@@ -1,6 +1,7 @@
 //! Which unit a lane starts next. A pure structure: it computes nothing and knows no threads.
 
 use std::{
+	cmp::Reverse,
 	collections::BTreeMap,
 	sync::{
 		atomic::{AtomicBool, Ordering},
@@ -8,7 +9,7 @@ use std::{
 	},
 };
 
-use labora_primitives::{Assignment, AssignmentId, UnitKind, UnitRef};
+use labora_primitives::{Assignment, AssignmentId, Balance, TaskId, UnitKind, UnitRef};
 
 /// Told to a running unit that nobody waits for it any more.
 #[derive(Clone, Default, Debug)]
@@ -39,9 +40,22 @@ pub enum Stage {
 	Done,
 }
 
+/// What a task pays per multiply-accumulate: more is better. The chain's scheduler orders tasks by the same number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct Worth(u128);
+
+impl Worth {
+	/// Of units at this price, of so many multiply-accumulates each.
+	pub fn new(price: Balance, macs: u128) -> Self {
+		// Per 2^64 of them: an integer that keeps apart what real prices are.
+		Self((price.min(u128::from(u64::MAX)) << 64) / macs.max(1))
+	}
+}
+
 #[derive(Debug)]
 struct Entry {
 	assignment: AssignmentId,
+	worth: Worth,
 	stage: Stage,
 	cancel: Cancel,
 }
@@ -75,15 +89,20 @@ pub struct Queue {
 	units: BTreeMap<UnitRef, Entry>,
 }
 
-/// Merge units first, as a whole task waits for each; then in order of assignment.
-fn rank(unit: &UnitRef, entry: &Entry) -> (bool, AssignmentId) {
-	(unit.kind != UnitKind::Merge, entry.assignment)
+/// Merge units first, as a whole task waits for each; then the better paid work; then in order of assignment.
+fn rank(unit: &UnitRef, entry: &Entry) -> (bool, Reverse<Worth>, AssignmentId) {
+	(unit.kind != UnitKind::Merge, Reverse(entry.worth), entry.assignment)
 }
 
 impl Queue {
 	/// Takes the assignments of a new job. Units that are gone are cancelled and given back; waiting ones are tried again. `done` tells
-	/// units whose result is known already.
-	pub fn update(&mut self, assignments: &[Assignment], done: impl Fn(&UnitRef) -> bool) -> Vec<Gone> {
+	/// units whose result is known already, `worth` what a task pays.
+	pub fn update(
+		&mut self,
+		assignments: &[Assignment],
+		done: impl Fn(&UnitRef) -> bool,
+		worth: impl Fn(TaskId) -> Worth,
+	) -> Vec<Gone> {
 		let current: BTreeMap<_, _> = assignments.iter().map(|assignment| (assignment.unit, assignment.id)).collect();
 		let mut gone = Vec::new();
 		self.units.retain(|unit, entry| {
@@ -97,10 +116,12 @@ impl Queue {
 		for (unit, assignment) in current {
 			let entry = self.units.entry(unit).or_insert(Entry {
 				assignment,
+				worth: Worth::default(),
 				stage: Stage::Waiting,
 				cancel: Cancel::default(),
 			});
 			entry.assignment = assignment;
+			entry.worth = worth(unit.task);
 			if entry.stage == Stage::Waiting {
 				entry.stage = if done(&unit) { Stage::Done } else { Stage::Ready };
 			}
@@ -144,14 +165,14 @@ impl Queue {
 
 	/// Abandons all units.
 	pub fn clear(&mut self) {
-		self.update(&[], |_| false);
+		self.update(&[], |_| false, |_| Worth::default());
 	}
 }
 
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use labora_primitives::{AccountId, TaskId};
+	use labora_primitives::AccountId;
 
 	fn assignment(id: u64, kind: UnitKind) -> Assignment {
 		let unit = UnitRef { task: TaskId(id as u32), round: 0, kind };
@@ -162,9 +183,14 @@ mod tests {
 		assignment(id, UnitKind::Steps(0))
 	}
 
+	/// All tasks pay the same.
+	fn same(_: TaskId) -> Worth {
+		Worth::new(1, 1)
+	}
+
 	fn queue(assignments: &[Assignment]) -> Queue {
 		let mut queue = Queue::default();
-		assert!(queue.update(assignments, |_| false).is_empty());
+		assert!(queue.update(assignments, |_| false, same).is_empty());
 		queue
 	}
 
@@ -180,15 +206,47 @@ mod tests {
 	}
 
 	#[test]
+	fn better_paid_work_comes_before_older_assignments_but_after_merges() {
+		let assignments = [steps(1), steps(2), steps(3), steps(4), assignment(5, UnitKind::Merge)];
+		// What the whole unit pays says nothing: task 3's price is the highest, and its work the most.
+		let worth = |task: TaskId| match task.0 {
+			2 => Worth::new(4, 66_000_000_000),
+			3 => Worth::new(8, 364_000_000_000),
+			4 => Worth::new(8, 132_000_000_000),
+			5 => Worth::default(),
+			_ => Worth::new(1, 364_000_000_000),
+		};
+		let mut queue = Queue::default();
+		queue.update(&assignments, |_| false, worth);
+		let order: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
+		assert_eq!(order, [5, 2, 4, 3, 1]);
+	}
+
+	#[test]
+	fn a_worth_that_becomes_known_later_counts() {
+		let mut queue = Queue::default();
+		queue.update(&[steps(1), steps(2)], |_| false, |_| Worth::default());
+		queue.update(&[steps(1), steps(2)], |_| false, |task| Worth::new(task.0.into(), 1));
+		assert_eq!(next(&mut queue), Some(2));
+	}
+
+	#[test]
+	fn any_price_of_any_work_has_a_worth() {
+		assert!(Worth::new(1, u128::MAX) < Worth::new(1, 1));
+		assert!(Worth::new(u128::MAX, 1) >= Worth::new(u128::from(u64::MAX), 1));
+		assert!(Worth::new(u128::MAX, 0) > Worth::default());
+	}
+
+	#[test]
 	fn a_unit_is_started_once_and_survives_jobs() {
 		let mut queue = queue(&[steps(1)]);
 		let start = queue.start().unwrap();
-		assert!(queue.update(&[steps(1), steps(2)], |_| false).is_empty());
+		assert!(queue.update(&[steps(1), steps(2)], |_| false, same).is_empty());
 		assert_eq!(next(&mut queue), Some(2));
 		assert_eq!(next(&mut queue), None);
 		assert!(!start.cancel.is_cancelled());
 		queue.ended(&start, Stage::Done);
-		queue.update(&[steps(1), steps(2)], |_| false);
+		queue.update(&[steps(1), steps(2)], |_| false, same);
 		assert_eq!(next(&mut queue), None);
 	}
 
@@ -196,14 +254,14 @@ mod tests {
 	fn idle_work_only_while_nothing_can_be_started() {
 		let mut queue = queue(&[]);
 		assert!(!queue.has_ready() && !queue.knows(&[steps(1)]));
-		queue.update(&[steps(1)], |_| false);
+		queue.update(&[steps(1)], |_| false, same);
 		assert!(queue.knows(&[steps(1)]) && queue.knows(&[]));
 		assert!(queue.has_ready());
 		let start = queue.start().unwrap();
 		assert!(!queue.has_ready());
 		queue.ended(&start, Stage::Waiting);
 		assert!(!queue.has_ready(), "a unit without its inputs cannot be started");
-		queue.update(&[steps(1)], |_| false);
+		queue.update(&[steps(1)], |_| false, same);
 		assert!(queue.has_ready(), "but is tried again with each job");
 	}
 
@@ -211,7 +269,7 @@ mod tests {
 	fn what_vanishes_is_cancelled() {
 		let mut queue = queue(&[steps(1), steps(2)]);
 		let start = queue.start().unwrap();
-		let gone = queue.update(&[steps(2)], |_| false);
+		let gone = queue.update(&[steps(2)], |_| false, same);
 		assert_eq!(gone, [Gone { unit: start.unit, assignment: AssignmentId(1), stage: Stage::Running }]);
 		assert!(start.cancel.is_cancelled());
 		assert_eq!(next(&mut queue), Some(2));
@@ -221,8 +279,8 @@ mod tests {
 	fn a_cancelled_run_says_nothing_about_the_unit_that_came_back() {
 		let mut queue = queue(&[steps(1)]);
 		let first = queue.start().unwrap();
-		queue.update(&[], |_| false);
-		queue.update(&[steps(1)], |_| false);
+		queue.update(&[], |_| false, same);
+		queue.update(&[steps(1)], |_| false, same);
 		queue.ended(&first, Stage::Done);
 		let second = queue.start().unwrap();
 		assert!(first.cancel.is_cancelled() && !second.cancel.is_cancelled());
@@ -233,16 +291,16 @@ mod tests {
 		let mut queue = queue(&[steps(1)]);
 		let start = queue.start().unwrap();
 		let reassigned = Assignment { id: AssignmentId(8), ..steps(1) };
-		assert!(queue.update(&[reassigned], |_| false).is_empty());
+		assert!(queue.update(&[reassigned], |_| false, same).is_empty());
 		assert!(!start.cancel.is_cancelled());
-		let gone = queue.update(&[], |_| false);
+		let gone = queue.update(&[], |_| false, same);
 		assert_eq!(gone[0].assignment, AssignmentId(8));
 	}
 
 	#[test]
 	fn a_known_result_is_not_computed_again_unless_it_must() {
 		let mut queue = Queue::default();
-		queue.update(&[steps(1)], |_| true);
+		queue.update(&[steps(1)], |_| true, same);
 		assert_eq!(next(&mut queue), None);
 		queue.again(&steps(1).unit);
 		assert_eq!(next(&mut queue), Some(1));

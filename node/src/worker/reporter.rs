@@ -7,7 +7,7 @@ use futures::{
 	StreamExt,
 };
 use labora_primitives::{
-	AccountId, Assignment, AssignmentId, Balance, BlockNumber, Claim, Dispute, Hash, UnitKind, UnitRef,
+	AccountId, Assignment, AssignmentId, Balance, BlockNumber, Claim, Dispute, Hash, TaskId, UnitKind, UnitRef,
 };
 use labora_runtime::{opaque::Block, Nonce, RuntimeCall};
 use sc_transaction_pool_api::{TransactionPool, TransactionStatus};
@@ -22,7 +22,7 @@ use super::{
 	drafts::Drafts,
 	lanes::Shared,
 	prover::{Proved, Prover, Request},
-	queue::{Gone, Stage},
+	queue::{Gone, Stage, Worth},
 	result::{Draft, DraftError},
 	transactions::{TransactionError, Transactions},
 	unit::{Origin, OriginError},
@@ -87,6 +87,8 @@ pub(super) struct Reporter<C, P: TransactionPool<Block = Block>> {
 	prover: Prover,
 	/// What is being shown, and the height when it was asked for or submitted.
 	showing: BTreeMap<(AssignmentId, Claim), BlockNumber>,
+	/// What the tasks of the last job pay.
+	worths: BTreeMap<TaskId, Worth>,
 	events: Events<P::Hash>,
 	/// Numbers the submissions: an event of an earlier one says nothing about the current one.
 	submissions: u64,
@@ -105,8 +107,8 @@ where
 		registration: Option<Registration>,
 		prover: Prover,
 	) -> Self {
-		let (showing, events) = (BTreeMap::new(), SelectAll::new());
-		Self { shared, transactions, drafts, registration, prover, showing, events, submissions: 0 }
+		let (worths, showing, events) = (BTreeMap::new(), BTreeMap::new(), SelectAll::new());
+		Self { shared, transactions, drafts, registration, prover, showing, worths, events, submissions: 0 }
 	}
 
 	/// Works until no more jobs can come.
@@ -140,8 +142,10 @@ where
 	}
 
 	async fn on_job(&mut self, job: &MiningJob) {
-		let drafts = &self.drafts;
-		let gone = self.shared.change(|queue| queue.update(&job.assignments, |unit| drafts.contains(unit)));
+		self.appraise(job);
+		let (done, worths) = (|unit: &UnitRef| self.drafts.contains(unit), &self.worths);
+		let worth = |task| worths.get(&task).copied().unwrap_or_default();
+		let gone = self.shared.change(|queue| queue.update(&job.assignments, done, worth));
 		gone.iter().for_each(|gone| self.on_gone(gone));
 		self.end_drafts(job);
 		if let Err(error) = self.count_seals(job) {
@@ -156,6 +160,7 @@ where
 		self.register(job).await;
 	}
 
+<<<<<<< HEAD
 	/// Has everything shown that is demanded of this miner's results.
 	fn show(&mut self, job: &MiningJob) -> Result<(), ReportError> {
 		let now = job.parent_number;
@@ -190,6 +195,23 @@ where
 		let call = pallet_disputes::Call::answer { assignment, claim, answer };
 		if let Err(error) = self.transactions.submit(RuntimeCall::Disputes(call)).await {
 			log::warn!(target: LOG_TARGET, "The answer to {claim:?} of assignment {assignment} was not submitted: {error}");
+=======
+	/// Learns what the tasks of a job pay. A task that the chain does not tell waits behind the others, and is asked for again.
+	fn appraise(&mut self, job: &MiningJob) {
+		self.worths.retain(|task, _| job.assignments.iter().any(|assignment| assignment.unit.task == *task));
+		for task in job.assignments.iter().map(|assignment| assignment.unit.task) {
+			if self.worths.contains_key(&task) {
+				continue;
+			}
+			match self.shared.chain.spec(job.parent, task) {
+				Ok(spec) => {
+					let program = spec.as_ref().and_then(|spec| Some((spec, spec.check().ok()?)));
+					let worth = program.map(|(spec, program)| Worth::new(spec.price, spec.unit_macs(&program)));
+					self.worths.extend(worth.map(|worth| (task, worth)));
+				}
+				Err(error) => log::debug!(target: LOG_TARGET, "What task {task} pays is unknown: {error}"),
+			}
+>>>>>>> leftovers
 		}
 	}
 

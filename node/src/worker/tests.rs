@@ -19,6 +19,7 @@ use super::{
 	fixtures::Fixture,
 	inputs::Tensors,
 	lanes::{Lanes, Shared},
+	queue::Worth,
 	result::Draft,
 	status::WorkerStatus,
 };
@@ -113,7 +114,7 @@ impl Bench {
 			assignments: assignments.to_vec(),
 		};
 		self.jobs.send_replace(Some(Arc::new(job)));
-		self.shared.change(|queue| queue.update(assignments, |_| false));
+		self.shared.change(|queue| queue.update(assignments, |_| false, |_| Worth::default()));
 	}
 
 	fn upload(&self, tensors: &[&Tensor]) {
