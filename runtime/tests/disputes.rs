@@ -437,6 +437,9 @@ fn a_wrong_merge_falls_and_only_the_merge_is_done_again() {
 				assert_ok!(answer(&MINER, merge_unit.id, claim, given.clone()));
 				shown.insert(claim, given);
 			});
+			if claim.is_decisive() {
+				blocks(1);
+			}
 		}
 		assert!(matches!(claims[..], [Claim::Nodes { .. }, Claim::Merged { .. }]), "{claims:?}");
 		let now = info(task);

@@ -160,7 +160,6 @@ where
 		self.register(job).await;
 	}
 
-<<<<<<< HEAD
 	/// Has everything shown that is demanded of this miner's results.
 	fn show(&mut self, job: &MiningJob) -> Result<(), ReportError> {
 		let now = job.parent_number;
@@ -195,7 +194,9 @@ where
 		let call = pallet_disputes::Call::answer { assignment, claim, answer };
 		if let Err(error) = self.transactions.submit(RuntimeCall::Disputes(call)).await {
 			log::warn!(target: LOG_TARGET, "The answer to {claim:?} of assignment {assignment} was not submitted: {error}");
-=======
+		}
+	}
+
 	/// Learns what the tasks of a job pay. A task that the chain does not tell waits behind the others, and is asked for again.
 	fn appraise(&mut self, job: &MiningJob) {
 		self.worths.retain(|task, _| job.assignments.iter().any(|assignment| assignment.unit.task == *task));
@@ -211,7 +212,6 @@ where
 				}
 				Err(error) => log::debug!(target: LOG_TARGET, "What task {task} pays is unknown: {error}"),
 			}
->>>>>>> leftovers
 		}
 	}
 
