@@ -74,7 +74,7 @@ impl ChunkSet {
 
 	/// The blocks of the block row `row`, all columns.
 	pub fn row_strip(shape: Shape, element: ElementType, row: u32) -> Option<Self> {
-		if row >= shape.block_rows() {
+		if row >= shape.block_rows() || shape.block_cols() == 0 {
 			return None;
 		}
 		let per_block = element.chunks_per_block();
@@ -378,5 +378,11 @@ mod tests {
 		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, 1, 2), None);
 		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, u32::MAX, 2), None);
 		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, 0, 0), None);
+		// Of a shape without elements there is nothing: a set of no chunks would verify with any commitment's two children.
+		for empty in [Shape { rows: 64, cols: 0 }, Shape { rows: 0, cols: 64 }] {
+			assert_eq!(ChunkSet::row_strip(empty, ElementType::I8, 0), None);
+			assert_eq!(ChunkSet::column_strip(empty, ElementType::I8, 0, 0, 1), None);
+			assert_eq!(ChunkSet::all(empty, ElementType::I8), None);
+		}
 	}
 }
