@@ -161,6 +161,8 @@ impl Opened for ChunkSet {
 	}
 
 	fn take(data: &mut &[u8], start: u64, len: u64) -> Option<ChainingValue> {
+		// BLAKE3 has no chunk that begins beyond 2^64 bytes, and stops at the attempt to hash one.
+		start.checked_mul(CHUNK_BYTES as u64)?;
 		let bytes = usize::try_from(len).ok()?.checked_mul(CHUNK_BYTES)?;
 		let (subtree, rest) = data.split_at_checked(bytes)?;
 		*data = rest;
@@ -368,6 +370,15 @@ mod tests {
 			assert_eq!(opening.verify(&Commitment::of(&tensor), &set), Ok(&tensor[..]));
 		}
 		assert_eq!(ChunkSet::all(Shape { rows: 0, cols: 5 }, ElementType::I8), None);
+	}
+
+	#[test]
+	fn chunks_beyond_the_longest_input_are_refused() {
+		let opening = Opening { data: vec![7; CHUNK_BYTES], siblings: vec![[7; 32]; 64] };
+		for index in [(1 << 54) - 1, 1 << 54, u64::MAX - 1] {
+			let set = ChunkSet::chunk(u64::MAX, index).unwrap();
+			assert!(opening.verify(&Commitment::default(), &set).is_err());
+		}
 	}
 
 	#[test]
