@@ -16,8 +16,10 @@ ROUNDS ?= 6
 DATASET ?=
 # FRESH=1: begin anew where an earlier demonstration was interrupted.
 FRESH ?=
+# How long each fuzz target runs.
+SECONDS ?= 10
 
-.PHONY: help setup build demo test lint bench spec data clean
+.PHONY: help setup build demo test lint bench fuzz spec data clean
 
 help:
 	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= DATASET=path change the run)"
@@ -26,6 +28,7 @@ help:
 	@echo "make build    build the node, the client and the demonstration"
 	@echo "make lint     check formatting and run clippy"
 	@echo "make bench    run the benchmarks"
+	@echo "make fuzz     fuzz every target for SECONDS=10"
 	@echo "make spec     write the chain specifications into chain-spec/"
 
 setup:
@@ -48,11 +51,16 @@ test: build data
 
 lint: setup
 	@cargo fmt --all --check
+	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 bench: build data
 	@$(CARGO) bench --locked --workspace --bench product
 	@$(BIN)/labora-measure
+
+# A build of its own, with coverage counters.
+fuzz: setup
+	@scripts/fuzz.sh $(SECONDS)
 
 spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node

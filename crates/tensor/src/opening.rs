@@ -74,7 +74,7 @@ impl ChunkSet {
 
 	/// The blocks of the block row `row`, all columns.
 	pub fn row_strip(shape: Shape, element: ElementType, row: u32) -> Option<Self> {
-		if row >= shape.block_rows() {
+		if row >= shape.block_rows() || shape.block_cols() == 0 {
 			return None;
 		}
 		let per_block = element.chunks_per_block();
@@ -161,6 +161,8 @@ impl Opened for ChunkSet {
 	}
 
 	fn take(data: &mut &[u8], start: u64, len: u64) -> Option<ChainingValue> {
+		// BLAKE3 has no chunk that begins beyond 2^64 bytes, and stops at the attempt to hash one.
+		start.checked_mul(CHUNK_BYTES as u64)?;
 		let bytes = usize::try_from(len).ok()?.checked_mul(CHUNK_BYTES)?;
 		let (subtree, rest) = data.split_at_checked(bytes)?;
 		*data = rest;
@@ -371,6 +373,15 @@ mod tests {
 	}
 
 	#[test]
+	fn chunks_beyond_the_longest_input_are_refused() {
+		let opening = Opening { data: vec![7; CHUNK_BYTES], siblings: vec![[7; 32]; 64] };
+		for index in [(1 << 54) - 1, 1 << 54, u64::MAX - 1] {
+			let set = ChunkSet::chunk(u64::MAX, index).unwrap();
+			assert!(opening.verify(&Commitment::default(), &set).is_err());
+		}
+	}
+
+	#[test]
 	fn sets_outside_the_tensor_are_not_made() {
 		let shape = Shape::new(64, 64).unwrap();
 		assert_eq!(ChunkSet::row_strip(shape, ElementType::I8, 2), None);
@@ -378,5 +389,11 @@ mod tests {
 		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, 1, 2), None);
 		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, u32::MAX, 2), None);
 		assert_eq!(ChunkSet::column_strip(shape, ElementType::I8, 0, 0, 0), None);
+		// Of a shape without elements there is nothing: a set of no chunks would verify with any commitment's two children.
+		for empty in [Shape { rows: 64, cols: 0 }, Shape { rows: 0, cols: 64 }] {
+			assert_eq!(ChunkSet::row_strip(empty, ElementType::I8, 0), None);
+			assert_eq!(ChunkSet::column_strip(empty, ElementType::I8, 0, 0, 1), None);
+			assert_eq!(ChunkSet::all(empty, ElementType::I8), None);
+		}
 	}
 }
