@@ -43,4 +43,4 @@ pub const SPAN_BLOCKS: BlockNumber = 64;
 /// Fewest and most blocks that a worker may be given for a unit.
 pub const DEADLINE_RANGE: (BlockNumber, BlockNumber) = (10, 14_400);
 /// Blocks that a worker is given nothing after it missed three deadlines in a row.
-pub const CHILL_BLOCKS: BlockNumber = 100;
+pub const CHILL_BLOCKS: BlockNumber = 120;
