@@ -12,7 +12,7 @@ pub mod journal;
 pub mod readiness;
 pub mod seal;
 
-use std::{error::Error, sync::Arc};
+use std::{collections::VecDeque, error::Error, sync::Arc};
 
 use async_trait::async_trait;
 use labora_primitives::Hash;
@@ -39,7 +39,41 @@ const LOG_TARGET: &str = "labora::consensus";
 /// The fork choice compares a block with the best one *before* it imports it. The import queue and the author import side by
 /// side, so without taking turns each could find its block better than a best block that the other is just replacing.
 #[derive(Clone)]
-pub struct LaboraBlockImport(Arc<Mutex<BoxBlockImport<Block>>>);
+pub struct LaboraBlockImport {
+	inner: Arc<Mutex<BoxBlockImport<Block>>>,
+	failed: Arc<Mutex<Failed>>,
+}
+
+/// Blocks whose import failed. The SDK takes a seal that is wrong, or a block that does not execute, for a failure of this
+/// node's, and asks the same peer for it again, without end. From the third failure on such a block is known to be bad, and so
+/// is the peer that sends it.
+#[derive(Default)]
+struct Failed(VecDeque<(Hash, u8)>);
+
+impl Failed {
+	/// Failures that may be this node's own: a full disk, a state that was not there.
+	const FORGIVEN: u8 = 2;
+	/// Blocks that are remembered.
+	const KEPT: usize = 256;
+
+	/// Notes a failure.
+	fn note(&mut self, block: Hash) {
+		match self.0.iter_mut().find(|(other, _)| *other == block) {
+			Some((_, failures)) => *failures = failures.saturating_add(1),
+			None => {
+				if self.0.len() >= Self::KEPT {
+					self.0.pop_front();
+				}
+				self.0.push_back((block, 1));
+			}
+		}
+	}
+
+	/// Whether a block failed too often.
+	fn is_bad(&self, block: &Hash) -> bool {
+		self.0.iter().any(|(other, failures)| other == block && *failures > Self::FORGIVEN)
+	}
+}
 
 impl LaboraBlockImport {
 	/// Total-difficulty fork choice in front of the client's own import.
@@ -61,7 +95,7 @@ impl LaboraBlockImport {
 			select_chain,
 			ImportInherents,
 		);
-		Self(Arc::new(Mutex::new(Box::new(import))))
+		Self { inner: Arc::new(Mutex::new(Box::new(import))), failed: Arc::default() }
 	}
 }
 
@@ -70,11 +104,22 @@ impl BlockImport<Block> for LaboraBlockImport {
 	type Error = ConsensusError;
 
 	async fn check_block(&self, block: BlockCheckParams<Block>) -> Result<ImportResult, Self::Error> {
-		self.0.lock().await.check_block(block).await
+		if self.failed.lock().await.is_bad(&block.hash) {
+			return Ok(ImportResult::KnownBad);
+		}
+		self.inner.lock().await.check_block(block).await
 	}
 
 	async fn import_block(&self, block: BlockImportParams<Block>) -> Result<ImportResult, Self::Error> {
-		self.0.lock().await.import_block(block).await
+		let hash = block.post_hash();
+		if self.failed.lock().await.is_bad(&hash) {
+			return Ok(ImportResult::KnownBad);
+		}
+		let imported = self.inner.lock().await.import_block(block).await;
+		if imported.is_err() {
+			self.failed.lock().await.note(hash);
+		}
+		imported
 	}
 }
 
@@ -92,5 +137,32 @@ impl CreateInherentDataProviders<Block, ()> for ImportInherents {
 		_extra: (),
 	) -> Result<Self::InherentDataProviders, Box<dyn Error + Send + Sync>> {
 		Ok(sp_timestamp::InherentDataProvider::from_system_time())
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn a_block_is_bad_when_it_failed_three_times() {
+		let mut failed = Failed::default();
+		let block = Hash::repeat_byte(1);
+		for _ in 0..2 {
+			failed.note(block);
+			assert!(!failed.is_bad(&block));
+		}
+		failed.note(block);
+		assert!(failed.is_bad(&block) && !failed.is_bad(&Hash::repeat_byte(2)));
+	}
+
+	#[test]
+	fn only_so_many_are_remembered() {
+		let mut failed = Failed::default();
+		(0..3).for_each(|_| failed.note(Hash::zero()));
+		for other in 0..Failed::KEPT as u64 {
+			failed.note(Hash::from_low_u64_be(other + 1));
+		}
+		assert!(!failed.is_bad(&Hash::zero()) && failed.0.len() == Failed::KEPT);
 	}
 }

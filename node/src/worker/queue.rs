@@ -9,7 +9,7 @@ use std::{
 	},
 };
 
-use labora_primitives::{Assignment, AssignmentId, Balance, TaskId, UnitKind, UnitRef};
+use labora_primitives::{Assignment, AssignmentId, Balance, BlockNumber, UnitKind, UnitRef};
 
 /// Told to a running unit that nobody waits for it any more.
 #[derive(Clone, Default, Debug)]
@@ -40,15 +40,26 @@ pub enum Stage {
 	Done,
 }
 
-/// What a task pays per multiply-accumulate: more is better. The chain's scheduler orders tasks by the same number.
+/// How much a unit matters: more is better.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub struct Worth(u128);
+pub struct Worth {
+	/// Half of its time is gone: better paid work must not make it miss its deadline.
+	urgent: bool,
+	/// What its task pays per multiply-accumulate: the number by which the chain's scheduler orders tasks.
+	pay: u128,
+}
 
 impl Worth {
 	/// Of units at this price, of so many multiply-accumulates each.
 	pub fn new(price: Balance, macs: u128) -> Self {
 		// Per 2^64 of them: an integer that keeps apart what real prices are.
-		Self((price.min(u128::from(u64::MAX)) << 64) / macs.max(1))
+		Self { urgent: false, pay: (price.min(u128::from(u64::MAX)) << 64) / macs.max(1) }
+	}
+
+	/// Of an assignment, when the best block has this height.
+	pub fn of(self, assignment: &Assignment, height: BlockNumber) -> Self {
+		let half = assignment.deadline.saturating_sub(assignment.assigned) / 2;
+		Self { urgent: height >= assignment.assigned.saturating_add(half), ..self }
 	}
 }
 
@@ -89,21 +100,21 @@ pub struct Queue {
 	units: BTreeMap<UnitRef, Entry>,
 }
 
-/// Merge units first, as a whole task waits for each; then the better paid work; then in order of assignment.
+/// Merge units first, as a whole task waits for each; then what is urgent; then the better paid work; then in order of assignment.
 fn rank(unit: &UnitRef, entry: &Entry) -> (bool, Reverse<Worth>, AssignmentId) {
 	(unit.kind != UnitKind::Merge, Reverse(entry.worth), entry.assignment)
 }
 
 impl Queue {
 	/// Takes the assignments of a new job. Units that are gone are cancelled and given back; waiting ones are tried again. `done` tells
-	/// units whose result is known already, `worth` what a task pays.
+	/// units whose result is known already, `worth` how much one matters.
 	pub fn update(
 		&mut self,
 		assignments: &[Assignment],
 		done: impl Fn(&UnitRef) -> bool,
-		worth: impl Fn(TaskId) -> Worth,
+		worth: impl Fn(&Assignment) -> Worth,
 	) -> Vec<Gone> {
-		let current: BTreeMap<_, _> = assignments.iter().map(|assignment| (assignment.unit, assignment.id)).collect();
+		let current: BTreeMap<_, _> = assignments.iter().map(|assignment| (assignment.unit, assignment)).collect();
 		let mut gone = Vec::new();
 		self.units.retain(|unit, entry| {
 			let kept = current.contains_key(unit);
@@ -115,13 +126,13 @@ impl Queue {
 		});
 		for (unit, assignment) in current {
 			let entry = self.units.entry(unit).or_insert(Entry {
-				assignment,
+				assignment: assignment.id,
 				worth: Worth::default(),
 				stage: Stage::Waiting,
 				cancel: Cancel::default(),
 			});
-			entry.assignment = assignment;
-			entry.worth = worth(unit.task);
+			entry.assignment = assignment.id;
+			entry.worth = worth(assignment);
 			if entry.stage == Stage::Waiting {
 				entry.stage = if done(&unit) { Stage::Done } else { Stage::Ready };
 			}
@@ -172,7 +183,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use labora_primitives::AccountId;
+	use labora_primitives::{AccountId, TaskId};
 
 	fn assignment(id: u64, kind: UnitKind) -> Assignment {
 		let unit = UnitRef { task: TaskId(id as u32), round: 0, kind };
@@ -184,7 +195,7 @@ mod tests {
 	}
 
 	/// All tasks pay the same.
-	fn same(_: TaskId) -> Worth {
+	fn same(_: &Assignment) -> Worth {
 		Worth::new(1, 1)
 	}
 
@@ -209,7 +220,7 @@ mod tests {
 	fn better_paid_work_comes_before_older_assignments_but_after_merges() {
 		let assignments = [steps(1), steps(2), steps(3), steps(4), assignment(5, UnitKind::Merge)];
 		// What the whole unit pays says nothing: task 3's price is the highest, and its work the most.
-		let worth = |task: TaskId| match task.0 {
+		let worth = |assignment: &Assignment| match assignment.unit.task.0 {
 			2 => Worth::new(4, 66_000_000_000),
 			3 => Worth::new(8, 364_000_000_000),
 			4 => Worth::new(8, 132_000_000_000),
@@ -223,10 +234,19 @@ mod tests {
 	}
 
 	#[test]
+	fn what_has_used_half_of_its_time_comes_before_what_is_paid_better() {
+		let (old, new) = (steps(1), Assignment { assigned: 5, deadline: 13, ..steps(2) });
+		let worth = |assignment: &Assignment| Worth::new(assignment.id.0.into(), 1).of(assignment, 5);
+		let mut queue = Queue::default();
+		queue.update(&[old, new], |_| false, worth);
+		assert_eq!(next(&mut queue), Some(1));
+	}
+
+	#[test]
 	fn a_worth_that_becomes_known_later_counts() {
 		let mut queue = Queue::default();
 		queue.update(&[steps(1), steps(2)], |_| false, |_| Worth::default());
-		queue.update(&[steps(1), steps(2)], |_| false, |task| Worth::new(task.0.into(), 1));
+		queue.update(&[steps(1), steps(2)], |_| false, |other| Worth::new(other.unit.task.0.into(), 1));
 		assert_eq!(next(&mut queue), Some(2));
 	}
 

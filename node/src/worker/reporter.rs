@@ -144,7 +144,8 @@ where
 	async fn on_job(&mut self, job: &MiningJob) {
 		self.appraise(job);
 		let (done, worths) = (|unit: &UnitRef| self.drafts.contains(unit), &self.worths);
-		let worth = |task| worths.get(&task).copied().unwrap_or_default();
+		let pay = |assignment: &Assignment| worths.get(&assignment.unit.task).copied().unwrap_or_default();
+		let worth = |assignment: &Assignment| pay(assignment).of(assignment, job.parent_number);
 		let gone = self.shared.change(|queue| queue.update(&job.assignments, done, worth));
 		gone.iter().for_each(|gone| self.on_gone(gone));
 		self.end_drafts(job);
