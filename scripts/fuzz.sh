@@ -13,9 +13,9 @@ bin=$CARGO_TARGET_DIR/release
 # What runs find stays here: a next run goes on from it.
 found=$CARGO_TARGET_DIR/corpus
 crashes=$CARGO_TARGET_DIR/crashes
-# An input may take 20 seconds, as the machine may be busy; and the process 1 GiB, most of which is libFuzzer's own corpus: what an
-# input may allocate is bounded by fuzz/src/bound.rs, as -malloc_limit_mb does nothing without a sanitizer.
-limits=(-timeout=20 -rss_limit_mb=1024)
+# An input may take 60 seconds, as the machine may be busy and the first one computes the fixture; and the process 1 GiB, most of it
+# for libFuzzer's own corpus. What an input may allocate is bounded by fuzz/src/bound.rs: -malloc_limit_mb does nothing without a sanitizer.
+limits=(-timeout=60 -rss_limit_mb=1024)
 
 cargo build --quiet --release --locked --manifest-path fuzz/Cargo.toml
 mkdir -p "$crashes"
