@@ -306,11 +306,8 @@ impl<'a> Demo<'a> {
 		let spec = tasks::spec(&self.client, task).await?;
 		let mut progress = Progress::of(&self.client, task).await?;
 		let bar = Bar::new(progress.units(&spec.job).1);
-		let mut accuracy = None;
-		let mut tested = progress.info.round;
-		while !progress.ended() {
-			sleep(Duration::from_millis(250)).await;
-			progress = Progress::of(&self.client, task).await?;
+		let (mut accuracy, mut tested) = (None, 0);
+		loop {
 			if progress.info.round > tested && test {
 				tested = progress.info.round;
 				let now = self.test_accuracy(&spec, task, tested).await?;
@@ -318,13 +315,14 @@ impl<'a> Demo<'a> {
 				bar.print(&format!("  after round {tested}: {:.2} % of the test rows right", now * 100.0));
 			}
 			bar.show(&progress, &spec, accuracy);
+			if progress.ended() {
+				break;
+			}
+			sleep(Duration::from_millis(250)).await;
+			progress = Progress::of(&self.client, task).await?;
 		}
 		bar.finish();
 		ensure!(progress.info.phase == Phase::Completed, "task {task} ended as {:?}", progress.info.phase);
-		if test && accuracy.is_none() {
-			// It was completed before this sitting.
-			accuracy = Some(self.test_accuracy(&spec, task, spec.job.rounds()).await?);
-		}
 		Ok(accuracy)
 	}
 
