@@ -50,6 +50,12 @@ pub enum Command {
 		#[command(subcommand)]
 		command: ModelCommand,
 	},
+	/// Show what is to be shown of results: open audits and challenges.
+	Disputes {
+		/// Of this account's results only.
+		#[arg(long, value_name = "ACCOUNT")]
+		worker: Option<String>,
+	},
 	/// Show the chain's height, how useful its work is, what sealed the last block and what the node's miner does.
 	Status,
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Arguments, Command};
-use commands::{dataset, model, status, task, worker, Context};
+use commands::{dataset, disputes, model, status, task, worker, Context};
 
 fn main() -> ExitCode {
 	let arguments = Arguments::parse();
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
 			Command::Task { command } => task::run(&context, command).await,
 			Command::Worker { command } => worker::run(&context, command).await,
 			Command::Model { command } => model::run(&context, command).await,
+			Command::Disputes { worker } => disputes::run(&context, worker).await,
 			Command::Status => status::run(&context).await,
 		}
 	};

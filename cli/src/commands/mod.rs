@@ -1,6 +1,7 @@
 //! One module per group of commands.
 
 pub mod dataset;
+pub mod disputes;
 pub mod model;
 pub mod status;
 pub mod task;
