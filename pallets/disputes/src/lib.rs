@@ -26,6 +26,7 @@ pub mod weights;
 
 use alloc::{boxed::Box, vec::Vec};
 use frame_support::{
+	dispatch::WithPostDispatchInfo,
 	pallet_prelude::*,
 	traits::{
 		fungible::{Inspect, Mutate, MutateHold},
@@ -34,7 +35,7 @@ use frame_support::{
 };
 use labora_primitives::{
 	answer_chunks,
-	limits::MAX_DEMANDS,
+	limits::{MAX_DEMANDS, MAX_STANDING},
 	money::{challenge_bond, share_out, CHALLENGER_SHARE, DEFENDER_SHARE},
 	AccountId, Answer, AnswerError, AssignmentId, AssignmentLedger, Balance, BlockNumber, Claim, Demand, Dispute,
 	ResultLedger, StandingResult, TaskSpec,
@@ -50,7 +51,7 @@ pub const MAX_AUDITS_PER_BLOCK: u32 = 64;
 /// Reports that are remembered: none is punished twice.
 pub const MAX_REPORTS: u32 = 1_024;
 /// Blocks that the check of a demand may be put off, when too many fall on one block.
-const DUE_SPREAD: u32 = 64;
+pub const DUE_SPREAD: u32 = 64;
 
 /// Why a result fell.
 #[derive(
@@ -275,9 +276,9 @@ pub mod pallet {
 			let due = DueAt::<T>::take(now);
 			let audits = AuditAt::<T>::take(now);
 			let weight = T::WeightInfo::hooks(due.len() as u32, audits.len() as u32);
-			due.into_iter().for_each(|id| Self::expire(id, now));
+			let fallen = due.into_iter().filter(|id| Self::expire(*id, now)).count() as u64;
 			audits.into_iter().for_each(|id| Self::draw(id, now));
-			weight
+			weight.saturating_add(T::WeightInfo::fall(MAX_STANDING).saturating_mul(fallen))
 		}
 
 		fn integrity_test() {
@@ -317,9 +318,12 @@ pub mod pallet {
 			Ok(())
 		}
 
-		/// Shows what is demanded. Anyone may, for the worker. Free of charge if it shows it.
+		/// Shows what is demanded. Anyone may, for the worker. Free of charge if it shows it. That the result falls is reckoned with
+		/// before, and given back where it does not.
 		#[pallet::call_index(1)]
-		#[pallet::weight(T::WeightInfo::answer(answer_chunks(answer)))]
+		#[pallet::weight(
+			Pallet::<T>::judgement(claim, answer).saturating_add(T::WeightInfo::fall(MAX_STANDING))
+		)]
 		pub fn answer(
 			origin: OriginFor<T>,
 			assignment: AssignmentId,
@@ -334,7 +338,9 @@ pub mod pallet {
 			let demand = demands.get(at).cloned().ok_or(Error::<T>::NoSuchDemand)?;
 			ensure!(now <= demand.due, Error::<T>::TooLate);
 			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
-			if !Self::judge(&result, &claim, &answer)? {
+			let weight = Self::judgement(&claim, &answer);
+			let right = Self::judge(&result, &claim, &answer);
+			if !right.map_err(|error| DispatchError::from(error).with_weight(weight))? {
 				Self::fall(assignment, claim, Fault::WrongBlock, demand.by);
 				return Ok(Pays::No.into());
 			}
@@ -345,12 +351,14 @@ pub mod pallet {
 				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()));
 			}
 			Self::deposit_event(Event::Answered { assignment, claim, by: who });
-			Ok(Pays::No.into())
+			Ok((Some(weight), Pays::No).into())
 		}
 
 		/// Reports two sealed headers of one author on one parent. The reporter gets half of what it costs the author.
 		#[pallet::call_index(2)]
-		#[pallet::weight(T::WeightInfo::report_equivocation())]
+		#[pallet::weight(T::WeightInfo::report_equivocation(
+			first.encoded_size().saturating_add(second.encoded_size()) as u32
+		))]
 		pub fn report_equivocation(
 			origin: OriginFor<T>,
 			first: Box<HeaderFor<T>>,
@@ -390,6 +398,15 @@ impl<T: Config> Pallet<T> {
 	fn look_at(id: AssignmentId, block: BlockNumber) -> bool {
 		let mut blocks = block..=block.saturating_add(DUE_SPREAD);
 		blocks.any(|block| DueAt::<T>::try_append(block, id).is_ok())
+	}
+
+	/// What it costs to judge an answer.
+	fn judgement(claim: &Claim, answer: &Answer) -> Weight {
+		let weight = T::WeightInfo::answer(answer_chunks(answer));
+		match claim {
+			Claim::Merged { .. } => weight.saturating_add(T::WeightInfo::answer_merged()),
+			_ => weight,
+		}
 	}
 
 	fn judge(result: &StandingResult, claim: &Claim, answer: &Answer) -> Result<bool, Error<T>> {
@@ -435,14 +452,15 @@ impl<T: Config> Pallet<T> {
 		Self::deposit_event(Event::ChallengeEnded { assignment, challenger, paid, burned, returned });
 	}
 
-	/// Lets a result fall whose demands were not met in time.
-	fn expire(id: AssignmentId, now: BlockNumber) {
+	/// Lets a result fall whose demands were not met in time, and says whether it does.
+	fn expire(id: AssignmentId, now: BlockNumber) -> bool {
 		let demands = Demands::<T>::get(id);
 		// The oldest overdue one decides: an audit, or whoever asked first.
 		let overdue = demands.iter().filter(|demand| demand.due < now).min_by_key(|demand| demand.due);
 		if let Some(demand) = overdue {
 			Self::fall(id, demand.claim, Fault::Silence, demand.by.clone());
 		}
+		overdue.is_some()
 	}
 
 	/// A result is wrong: it is taken back, its stake slashed and shared out; the other challenges on it are refunded.

@@ -445,10 +445,7 @@ pub mod pallet {
 
 		/// Submits the result of an assigned unit. Free of charge if it is accepted.
 		#[pallet::call_index(3)]
-		#[pallet::weight(T::WeightInfo::submit_result(
-			result.seals.len() as u32,
-			result.outputs.len() as u32,
-		))]
+		#[pallet::weight(Pallet::<T>::submission_weight(result))]
 		pub fn submit_result(
 			origin: OriginFor<T>,
 			assignment: AssignmentId,
@@ -462,6 +459,16 @@ pub mod pallet {
 }
 
 impl<T: Config> Pallet<T> {
+	/// What a result costs, by its form: one of another form than its unit's is refused by its counts.
+	fn submission_weight(result: &UnitResult) -> Weight {
+		let (seals, outputs) = (result.seals.len() as u32, result.outputs.len() as u32);
+		match (result.outputs.is_empty(), result.classes.is_empty()) {
+			(true, _) => T::WeightInfo::submit_merge(),
+			(_, true) => T::WeightInfo::submit_result(seals, outputs),
+			_ => T::WeightInfo::submit_classes(seals, outputs, (result.classes.len() as u32).div_ceil(32)),
+		}
+	}
+
 	fn hold(who: &AccountId, amount: Balance) -> DispatchResult {
 		let held = T::Currency::hold(&HoldReason::Escrow.into(), who, amount);
 		held.map_err(|_| Error::<T>::InsufficientBalance.into())
