@@ -11,11 +11,9 @@ use labora_primitives::{
 	Answer, AssignmentId, Claim, Demand, Opened, Phase, TaskId, TaskSpec, UnitKind, UnitRef, UnitState, KEY_TYPE,
 };
 use labora_tensor::{BlockIndex, ChunkSet, Commitment, ElementType, Opening, CHUNK_BYTES};
-use pallet_disputes::{
-	AuditAt, Demands, DueAt, Reports, MAX_AUDITS_PER_BLOCK, MAX_DUE_PER_BLOCK, MAX_REPORTS,
-};
-use pallet_work::ENGINE_ID;
+use pallet_disputes::{AuditAt, Demands, DueAt, Reports, MAX_AUDITS_PER_BLOCK, MAX_DUE_PER_BLOCK, MAX_REPORTS};
 use pallet_tasks::{Standing, StandingOf};
+use pallet_work::ENGINE_ID;
 use sp_core::bounded::BoundedVec;
 use sp_runtime::{traits::Hash as _, Digest, DigestItem};
 
