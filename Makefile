@@ -18,8 +18,10 @@ DATASET ?=
 FRESH ?=
 # How long each fuzz target runs.
 SECONDS ?= 10
+# For `make weights`: --steps, --repeats, --factor.
+WEIGHTS ?=
 
-.PHONY: help setup build demo test lint bench fuzz spec data clean
+.PHONY: help setup build demo test lint bench fuzz weights spec data clean
 
 help:
 	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= DATASET=path change the run)"
@@ -29,6 +31,7 @@ help:
 	@echo "make lint     check formatting and run clippy"
 	@echo "make bench    run the benchmarks"
 	@echo "make fuzz     fuzz every target for SECONDS=10"
+	@echo "make weights  measure what the runtime's calls cost, and write runtime/src/weights.rs"
 	@echo "make spec     write the chain specifications into chain-spec/"
 
 setup:
@@ -61,6 +64,17 @@ bench: build data
 # A build of its own, with coverage counters.
 fuzz: setup
 	@scripts/fuzz.sh $(SECONDS)
+
+# The runtime with its benchmarks in it, as the build of the runtime makes Wasm of it, in a folder of its own: it has other features.
+weights: build
+	@source $(LABORA_CACHE)/env; \
+	export CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/weights CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_LTO=thin; \
+	export RUSTFLAGS="-C link-arg=--export-table -C link-arg=--export=__heap_base -C link-arg=--import-memory --cfg substrate_runtime"; \
+	cargo $${WASM_BUILD_TOOLCHAIN:++$$WASM_BUILD_TOOLCHAIN} rustc --release --locked -p labora-runtime --lib --no-default-features \
+		--features runtime-benchmarks --target wasm32v1-none --crate-type cdylib
+	@$(BIN)/labora-weights $(CARGO_TARGET_DIR)/weights/wasm32v1-none/release/labora_runtime.wasm $(WEIGHTS) \
+		--weights runtime/src/weights.rs
+	@rustfmt --edition 2021 runtime/src/weights.rs
 
 spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node

@@ -3,7 +3,7 @@
 //! - [`configs`]: how each pallet is set up, with the chain's constants.
 //! - [`apis`]: what the node and clients may ask.
 //! - [`presets`]: the genesis of the `development` and `local` chains.
-//! - [`weights`]: what our pallets' calls cost.
+//! - [`weights`]: what our pallets' calls cost; `benchmarks` measure it.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![recursion_limit = "256"]
@@ -16,6 +16,8 @@ include!(concat!(env!("OUT_DIR"), "/wasm_binary.rs"));
 extern crate alloc;
 
 mod apis;
+#[cfg(feature = "runtime-benchmarks")]
+mod benchmarks;
 pub mod configs;
 pub mod constants;
 pub mod presets;

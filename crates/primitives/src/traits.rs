@@ -24,8 +24,10 @@ pub struct OpenUnit {
 
 /// The tasks, as the scheduler sees them.
 pub trait TaskBoard {
-	/// Open units, at most `limit` of a task, best price per multiply-accumulate first.
-	fn open_units(limit: u32) -> Vec<OpenUnit>;
+	/// The tasks that may have open units, best price per multiply-accumulate first.
+	fn open_tasks() -> Vec<TaskId>;
+	/// The open units of a task. All ask for the same memory and stake.
+	fn open_units(task: TaskId) -> Vec<OpenUnit>;
 	/// The unit has a worker now.
 	fn assigned(unit: UnitRef, assignment: AssignmentId);
 	/// The assignment ended without a result.

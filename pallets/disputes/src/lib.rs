@@ -36,7 +36,7 @@ use frame_support::{
 };
 use labora_primitives::{
 	answer_chunks,
-	limits::MAX_DEMANDS,
+	limits::{MAX_DEMANDS, MAX_STANDING},
 	money::{challenge_bond, share_out, CHALLENGER_SHARE, DEFENDER_SHARE},
 	AccountId, Answer, AnswerError, AssignmentId, AssignmentLedger, Balance, BlockNumber, Claim, Demand, Dispute,
 	ResultLedger, StandingResult, TaskSpec, TicketSource,
@@ -49,14 +49,14 @@ pub use weights::WeightInfo;
 pub const MAX_DUE_PER_BLOCK: u32 = 128;
 /// Most results that one block takes into audit.
 pub const MAX_AUDITS_PER_BLOCK: u32 = 64;
-/// Results that one block lets fall at most: each may take back what a whole window built on it. Others wait for the next.
-pub const MAX_FALLS_PER_BLOCK: u32 = 4;
+/// Results that one block lets fall: each may take back what a whole window built on it. Others wait for the next block.
+pub const MAX_FALLS_PER_BLOCK: u32 = 1;
 /// Blocks that the check of a demand may be put off, when too many fall on one block.
-const DUE_SPREAD: u32 = 256;
+pub const DUE_SPREAD: u32 = 256;
 /// A worker has, beside the window, a quarter of the time that the unit took it: what is shown may have to be computed again.
 const SHOWING: BlockNumber = 4;
 /// Most authors of one height that are remembered as punished.
-const MAX_REPORTS_PER_HEIGHT: u32 = 64;
+pub const MAX_REPORTS_PER_HEIGHT: u32 = 64;
 
 /// Why a result fell.
 #[derive(
@@ -313,7 +313,7 @@ pub mod pallet {
 			}
 			Reports::<T>::remove(now.saturating_sub(T::ReportAge::get()).saturating_sub(1));
 			audits.into_iter().for_each(|id| Self::draw(id, now));
-			weight.saturating_add(T::WeightInfo::fall().saturating_mul(falls.into()))
+			weight.saturating_add(T::WeightInfo::fall(MAX_STANDING).saturating_mul(falls.into()))
 		}
 
 		#[cfg(feature = "try-runtime")]
@@ -361,7 +361,7 @@ pub mod pallet {
 		/// Shows what is demanded. Anyone may, for the worker. Free of charge if it shows it.
 		#[pallet::call_index(1)]
 		// Operational: whoever fills blocks must not keep workers from showing what they have to.
-		#[pallet::weight((T::WeightInfo::answer(answer_chunks(answer)), DispatchClass::Operational))]
+		#[pallet::weight((Pallet::<T>::judgement(claim, answer), DispatchClass::Operational))]
 		pub fn answer(
 			origin: OriginFor<T>,
 			assignment: AssignmentId,
@@ -398,7 +398,9 @@ pub mod pallet {
 
 		/// Reports two sealed headers of one author on one parent of this chain. The reporter gets half of what it costs the author.
 		#[pallet::call_index(2)]
-		#[pallet::weight(T::WeightInfo::report_equivocation())]
+		#[pallet::weight(T::WeightInfo::report_equivocation(
+			first.encoded_size().saturating_add(second.encoded_size()) as u32
+		))]
 		pub fn report_equivocation(
 			origin: OriginFor<T>,
 			first: Box<HeaderFor<T>>,
@@ -437,6 +439,15 @@ impl<T: Config> Pallet<T> {
 	fn look_at(id: AssignmentId, block: BlockNumber) -> bool {
 		let mut blocks = block..=block.saturating_add(DUE_SPREAD);
 		blocks.any(|block| DueAt::<T>::mutate(block, |ids| ids.contains(&id) || ids.try_push(id).is_ok()))
+	}
+
+	/// What it costs to judge an answer.
+	fn judgement(claim: &Claim, answer: &Answer) -> Weight {
+		let weight = T::WeightInfo::answer(answer_chunks(answer));
+		match claim {
+			Claim::Merged { .. } => weight.saturating_add(T::WeightInfo::answer_merged()),
+			_ => weight,
+		}
 	}
 
 	fn judge(result: &StandingResult, claim: &Claim, answer: &Answer) -> Result<bool, Error<T>> {

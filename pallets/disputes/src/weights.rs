@@ -6,14 +6,16 @@ use frame_support::weights::Weight;
 pub trait WeightInfo {
 	/// `challenge`.
 	fn challenge() -> Weight;
-	/// `answer` of so many chunks of openings.
-	fn answer(chunks: u32) -> Weight;
-	/// What a result that falls takes back, at most.
-	fn fall() -> Weight;
-	/// `report_equivocation`.
-	fn report_equivocation() -> Weight;
-	/// The hook of a block that lets `due` results fall and draws `audits`.
-	fn hooks(due: u32, audits: u32) -> Weight;
+	/// `answer` that opens `c` chunks, the hashes beside them included.
+	fn answer(c: u32) -> Weight;
+	/// `answer` to a claim about a merge, which reads the records of the round beside what its chunks cost.
+	fn answer_merged() -> Weight;
+	/// The fall of a result that voids `v` others.
+	fn fall(v: u32) -> Weight;
+	/// `report_equivocation` of two headers of `b` bytes together.
+	fn report_equivocation(b: u32) -> Weight;
+	/// The hook of a block that looks at `d` results and draws `a` audits. What falls costs more: see `fall`.
+	fn hooks(d: u32, a: u32) -> Weight;
 }
 
 /// No weight: for tests.
@@ -24,10 +26,13 @@ impl WeightInfo for () {
 	fn answer(_: u32) -> Weight {
 		Weight::zero()
 	}
-	fn fall() -> Weight {
+	fn answer_merged() -> Weight {
 		Weight::zero()
 	}
-	fn report_equivocation() -> Weight {
+	fn fall(_: u32) -> Weight {
+		Weight::zero()
+	}
+	fn report_equivocation(_: u32) -> Weight {
 		Weight::zero()
 	}
 	fn hooks(_: u32, _: u32) -> Weight {

@@ -70,10 +70,12 @@ impl<T: Config> Pallet<T> {
 }
 
 impl<T: Config> TaskBoard for Pallet<T> {
-	fn open_units(limit: u32) -> Vec<OpenUnit> {
-		// A task without open units costs its three reads; there are at most `MaxOpenTasks`.
-		let tasks = OpenTasks::<T>::get();
-		tasks.iter().flat_map(|(_, task)| Self::open_units_of(*task).into_iter().take(limit as usize)).collect()
+	fn open_tasks() -> Vec<TaskId> {
+		OpenTasks::<T>::get().into_iter().map(|(_, task)| task).collect()
+	}
+
+	fn open_units(task: TaskId) -> Vec<OpenUnit> {
+		Self::open_units_of(task)
 	}
 
 	fn assigned(unit: UnitRef, assignment: AssignmentId) {

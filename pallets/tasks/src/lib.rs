@@ -44,8 +44,8 @@ use sp_runtime::traits::SaturatedConversion;
 
 pub use weights::WeightInfo;
 
-/// Most results whose windows end in one block. Half of it new results may fill; the rest is for those that are put off.
-pub const MAX_MATURING_PER_BLOCK: u32 = 128;
+/// Most results that are looked at in one block, as their windows may be over.
+pub const MAX_MATURING_PER_BLOCK: u32 = 64;
 
 #[frame_support::pallet]
 pub mod pallet {
@@ -458,7 +458,7 @@ pub mod pallet {
 		#[pallet::call_index(3)]
 		// Operational: whoever fills blocks must not make workers miss their deadlines.
 		#[pallet::weight((
-			T::WeightInfo::submit_result(result.seals.len() as u32, result.outputs.len() as u32),
+			Pallet::<T>::submission_weight(result),
 			DispatchClass::Operational,
 		))]
 		pub fn submit_result(
@@ -474,6 +474,16 @@ pub mod pallet {
 }
 
 impl<T: Config> Pallet<T> {
+	/// What a result costs, by its form: one of another form than its unit's is refused by its counts.
+	fn submission_weight(result: &UnitResult) -> Weight {
+		let (seals, outputs) = (result.seals.len() as u32, result.outputs.len() as u32);
+		match (result.outputs.is_empty(), result.classes.is_empty()) {
+			(true, _) => T::WeightInfo::submit_merge(),
+			(_, true) => T::WeightInfo::submit_result(seals, outputs),
+			_ => T::WeightInfo::submit_classes(seals, outputs, (result.classes.len() as u32).div_ceil(32)),
+		}
+	}
+
 	fn hold(who: &AccountId, amount: Balance) -> DispatchResult {
 		let held = T::Currency::hold(&HoldReason::Escrow.into(), who, amount);
 		held.map_err(|_| Error::<T>::InsufficientBalance.into())

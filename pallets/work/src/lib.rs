@@ -38,6 +38,7 @@ use labora_primitives::{
 	limits::MaxSeals, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, LastSeal, Moment, ResolveError,
 	RewardLedger, Seal, TicketSource, UnitResolver, Usefulness, WorkProof, INHERENT_IDENTIFIER,
 };
+use labora_tensor::{Opening, CHUNK_BYTES};
 use scale_info::TypeInfo;
 use sp_inherents::{InherentData, InherentIdentifier, IsFatalError};
 use sp_runtime::{
@@ -331,7 +332,7 @@ pub mod pallet {
 		/// Proves the block's work. An inherent: exactly one per block, by the block's author.
 		#[pallet::call_index(0)]
 		#[pallet::weight((match proof {
-			WorkProof::Useful(proof) => T::WeightInfo::prove_useful(inner_dimension(proof)),
+			WorkProof::Useful(proof) => T::WeightInfo::prove_useful(proof_chunks(proof)),
 			WorkProof::Idle(_) => T::WeightInfo::prove_idle(),
 		}, DispatchClass::Mandatory))]
 		pub fn prove(origin: OriginFor<T>, proof: WorkProof) -> DispatchResult {
@@ -387,10 +388,11 @@ impl IsFatalError for InherentError {
 	}
 }
 
-/// Upper bound of a proof's inner dimension: what its strips hold.
-fn inner_dimension(proof: &UsefulProof) -> u32 {
-	let longest = proof.strip_a.data.len().max(proof.strip_b.data.len());
-	u32::try_from(longest.div_ceil(labora_tensor::BLOCK)).unwrap_or(u32::MAX).min(labora_graph::MAX_K)
+/// Bytes that a proof opens, in chunks, and those of the hashes beside them: what its verification costs grows with them.
+pub fn proof_chunks(proof: &UsefulProof) -> u32 {
+	let bytes = |strip: &Opening| strip.data.len().saturating_add(strip.siblings.len().saturating_mul(64));
+	let all = bytes(&proof.strip_a).saturating_add(bytes(&proof.strip_b));
+	u32::try_from(all.div_ceil(CHUNK_BYTES)).unwrap_or(u32::MAX)
 }
 
 impl<T: Config> Pallet<T> {

@@ -4,8 +4,8 @@ use frame_support::weights::Weight;
 
 /// What the calls and hooks of this pallet cost.
 pub trait WeightInfo {
-	/// `prove` with a useful proof whose strips have inner dimension `k`.
-	fn prove_useful(k: u32) -> Weight;
+	/// `prove` with a useful proof that opens `c` chunks, the hashes beside them included.
+	fn prove_useful(c: u32) -> Weight;
 	/// `prove` with an idle proof.
 	fn prove_idle() -> Weight;
 	/// The hooks of a block: the author before it, the difficulty after it.

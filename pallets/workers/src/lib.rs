@@ -31,7 +31,7 @@ use frame_support::{
 };
 use labora_primitives::{
 	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, OpenUnit,
-	RewardLedger, Slashed, TaskBoard, TaskId, TicketSource, UnitRef, Worker,
+	RewardLedger, Slashed, TaskBoard, TicketSource, UnitRef, Worker,
 };
 use sp_runtime::{traits::SaturatedConversion, Permill};
 
@@ -40,7 +40,7 @@ pub use weights::WeightInfo;
 /// Most units that one block assigns, and the most that one block finds overdue.
 pub const MAX_ASSIGNED_PER_BLOCK: u32 = 16;
 /// Tasks for whose units no worker was found, after which a block's scheduler gives up.
-pub const MAX_UNTAKEN_TASKS: usize = 16;
+pub const MAX_UNTAKEN_TASKS: u32 = 16;
 /// Most workers that are asked for one unit.
 pub const MAX_CANDIDATES: usize = 32;
 /// Blocks after a deadline that its check may be put off to, when too many fall on one block.
@@ -391,23 +391,21 @@ impl<T: Config> Pallet<T> {
 			return;
 		}
 		let draw = T::Tickets::ticket();
-		let mut assigned: u32 = 0;
-		// All units of a task ask for the same memory and stake: if nobody takes one, nobody takes the others.
-		let mut untaken: Vec<TaskId> = Vec::new();
-		for unit in T::Tasks::open_units(MAX_ASSIGNED_PER_BLOCK) {
-			if assigned >= MAX_ASSIGNED_PER_BLOCK || untaken.len() >= MAX_UNTAKEN_TASKS {
-				break;
-			}
-			if untaken.contains(&unit.unit.task) {
-				continue;
-			}
-			let free = |who: &AccountId| Workers::<T>::get(who).filter(|worker| Self::is_free(worker, &unit, now));
-			match schedule::choose(&draw, &unit.unit, &roster, free) {
-				Some((who, worker)) => {
-					Self::assign(now, &unit, who, worker);
-					assigned = assigned.saturating_add(1);
+		let (mut assigned, mut untaken): (u32, u32) = (0, 0);
+		// A task without open units costs its few reads.
+		for task in T::Tasks::open_tasks() {
+			for unit in T::Tasks::open_units(task) {
+				if assigned >= MAX_ASSIGNED_PER_BLOCK || untaken >= MAX_UNTAKEN_TASKS {
+					return;
 				}
-				None => untaken.push(unit.unit.task),
+				let free = |who: &AccountId| Workers::<T>::get(who).filter(|worker| Self::is_free(worker, &unit, now));
+				let Some((who, worker)) = schedule::choose(&draw, &unit.unit, &roster, free) else {
+					// Nobody takes the others either.
+					untaken = untaken.saturating_add(1);
+					break;
+				};
+				Self::assign(now, &unit, who, worker);
+				assigned = assigned.saturating_add(1);
 			}
 		}
 	}

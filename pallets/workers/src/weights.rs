@@ -12,8 +12,8 @@ pub trait WeightInfo {
 	fn bond_more() -> Weight;
 	/// `withdraw`.
 	fn withdraw() -> Weight;
-	/// The hooks of a block that finds `units` assignments overdue and assigns as many.
-	fn schedule(units: u32) -> Weight;
+	/// The hooks of a block that finds `u` assignments overdue and assigns as many.
+	fn schedule(u: u32) -> Weight;
 }
 
 /// No weight: for tests.
