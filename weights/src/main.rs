@@ -154,10 +154,13 @@ impl Runner {
 	}
 }
 
-/// Every parameter through its range while the others are at their most; at last all at their most.
+/// All parameters at their least, then each through its range while the others are at their most; at last all at their most.
 fn points(benchmark: &Metadata, steps: u32) -> Vec<Values> {
 	let most: Values = benchmark.parameters.iter().map(|(parameter, _, most)| (*parameter, *most)).collect();
 	let mut points = Vec::new();
+	if benchmark.parameters.len() > 1 {
+		points.push(benchmark.parameters.iter().map(|(parameter, least, _)| (*parameter, *least)).collect());
+	}
 	for (index, (_, least, most_of_it)) in benchmark.parameters.iter().enumerate() {
 		let range = most_of_it.saturating_sub(*least);
 		let steps = steps.clamp(2, range.max(2));
