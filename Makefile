@@ -15,10 +15,11 @@ SEED ?= 1
 ROUNDS ?= 6
 DATASET ?=
 
-.PHONY: help setup build demo test lint bench spec data clean
+.PHONY: help setup build demo attack test lint bench spec data clean
 
 help:
 	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= DATASET=path change the run)"
+	@echo "make attack   play attackers against real nodes, and print what each gains and loses"
 	@echo "make test     run all tests"
 	@echo "make build    build the node, the client and the demonstration"
 	@echo "make lint     check formatting and run clippy"
@@ -38,6 +39,9 @@ data: setup
 demo: build $(if $(DATASET),,data)
 	@$(BIN)/labora-demo --digits $(LABORA_MNIST) --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS)
 
+attack: build
+	@$(BIN)/labora-attack
+
 test: build data
 	@$(CARGO) test --release --locked --workspace
 	@tests/polkadot-js/run.sh $(BIN)/labora-node
@@ -54,4 +58,4 @@ spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node
 
 clean:
-	rm -rf demo-output demo-summary.json
+	rm -rf demo-output demo-summary.json attack-summary.json
