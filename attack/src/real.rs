@@ -1,6 +1,7 @@
 //! Real nodes: what they take, what they refuse, and what they say of balances.
 
 use std::{
+	cell::Cell,
 	path::PathBuf,
 	process::Command,
 	sync::{Arc, Mutex},
@@ -12,7 +13,6 @@ use codec::{Decode, Encode};
 use labora_cli::{client::Client, dataset::Folder};
 use labora_demo::node::{executable, Node};
 use labora_engine::Engine;
-use labora_pouw::IdleProof;
 use labora_primitives::{AccountId, Balance, Hash, Usefulness};
 use labora_runtime::{Block, Header, Runtime};
 use sp_runtime::generic::SignedBlock;
@@ -31,7 +31,7 @@ pub struct Genesis {
 	pub engine: Arc<Engine>,
 	/// The dataset of the tasks.
 	pub folder: Folder,
-	proofs: Mutex<Vec<IdleProof>>,
+	first: Mutex<Vec<Block>>,
 	_dir: TempDir,
 }
 
@@ -74,19 +74,21 @@ impl Genesis {
 		}
 		let header = header(&client, Some(hash)).await?;
 		node.stop()?;
-		let (engine, proofs) = (Arc::new(Engine::best(1)), Mutex::default());
-		Ok(Self { state, header, now: now(), engine, folder, proofs, _dir: dir })
+		let (engine, first) = (Arc::new(Engine::best(1)), Mutex::default());
+		let genesis = Self { state, header, now: now(), engine, folder, first, _dir: dir };
+		crate::forge::Forge::new(&genesis, genesis.engine.clone())?;
+		Ok(genesis)
 	}
 
-	/// The proofs of the first blocks of all forged chains, as far as they were found.
-	pub fn first_proofs(&self) -> Vec<IdleProof> {
-		self.proofs.lock().map(|proofs| proofs.clone()).unwrap_or_default()
+	/// The first blocks of all forged chains, if they were made before.
+	pub fn first_blocks(&self) -> Vec<Block> {
+		self.first.lock().map(|blocks| blocks.clone()).unwrap_or_default()
 	}
 
-	/// Keeps the proof of the next of the first blocks.
-	pub fn remember(&self, proof: IdleProof) {
-		if let Ok(mut proofs) = self.proofs.lock() {
-			proofs.push(proof);
+	/// Keeps them: their difficulty is high.
+	pub fn remember(&self, blocks: Vec<Block>) {
+		if let Ok(mut first) = self.first.lock() {
+			*first = blocks;
 		}
 	}
 }
@@ -94,18 +96,20 @@ impl Genesis {
 /// A node's data folder, with what it has taken so far.
 pub struct Store {
 	dir: TempDir,
+	/// Blocks of the chain that it was given.
+	given: Cell<usize>,
 }
 
 impl Store {
 	/// An empty one.
 	pub fn new() -> Result<Self> {
-		Ok(Self { dir: tempfile::tempdir()? })
+		Ok(Self { dir: tempfile::tempdir()?, given: Cell::new(0) })
 	}
 
 	/// One that has taken these blocks.
 	pub fn with(blocks: &[Block]) -> Result<Self> {
 		let store = Self::new()?;
-		store.import(blocks)?;
+		store.take(blocks, &[])?;
 		Ok(store)
 	}
 
@@ -113,9 +117,10 @@ impl Store {
 		self.dir.path().join("chain")
 	}
 
-	/// Gives a node these blocks. Fails if it refuses one.
-	pub fn import(&self, blocks: &[Block]) -> Result<()> {
+	/// Gives a node the blocks of a chain that it was not given before, then others. Fails if it refuses one.
+	pub fn take(&self, chain: &[Block], others: &[Block]) -> Result<()> {
 		let file = self.dir.path().join("blocks");
+		let blocks: Vec<_> = chain.iter().skip(self.given.replace(chain.len())).chain(others).collect();
 		let mut bytes = (blocks.len() as u64).encode();
 		for block in blocks {
 			SignedBlock { block: block.clone(), justifications: None }.encode_to(&mut bytes);
@@ -126,9 +131,9 @@ impl Store {
 		labora_tests::output(&mut command).map(|_| ())
 	}
 
-	/// Gives a node a block that it must refuse, for it names the reason.
-	pub fn refuses(&self, what: &str, block: &Block) -> Result<()> {
-		ensure!(self.import(std::slice::from_ref(block)).is_err(), "{what}: the node took the block");
+	/// Gives a node a chain and then a block that it must refuse. That it took the chain shows when it takes what follows.
+	pub fn refuses(&self, what: &str, chain: &[Block], block: &Block) -> Result<()> {
+		ensure!(self.take(chain, std::slice::from_ref(block)).is_err(), "{what}: the node took the block");
 		Ok(())
 	}
 

@@ -100,10 +100,7 @@ async fn checked(world: &mut World, store: &Store, extra: &[Block]) -> Result<Ru
 	// Forks go in where their parents are known.
 	let known: BTreeSet<_> = world.forge.blocks.iter().map(|block| block.header.parent_hash).collect();
 	ensure!(extra.iter().all(|block| known.contains(&block.header.parent_hash)), "a fork of the chain");
-	store.import(&world.forge.blocks)?;
-	if !extra.is_empty() {
-		store.import(extra)?;
-	}
+	store.take(&world.forge.blocks, extra)?;
 	store.verify(world.forge.hash()).await
 }
 

@@ -40,7 +40,6 @@ pub async fn random_operands(genesis: &Genesis) -> Result<Row> {
 	let claimed = UsefulProof { a: task.spec.dataset.features, ..found.clone() };
 
 	let store = Store::new()?;
-	store.import(&world.forge.blocks)?;
 	for (found, reason) in [(found, "WrongOperand"), (claimed, "BadLeftStrip")] {
 		let work = WorkProof::Useful(found);
 		let refusal = world.forge.refusal(&attacker, work.clone());
@@ -48,13 +47,12 @@ pub async fn random_operands(genesis: &Genesis) -> Result<Row> {
 		let mut block = template(&mut world, "attacker")?;
 		replace(&mut block, proof(work));
 		reseal(&mut block, &attacker);
-		store.refuses(reason, &block)?;
+		store.refuses(reason, &world.forge.blocks, &block)?;
 	}
 	world.settle(&["attacker", "honest"])?;
 	let outcome =
 		"blocks refused: the operand is not the dataset's (WrongOperand), or does not open to it (BadLeftStrip); \
 	               deadline missed";
-	let store = Store::new()?;
 	let running = checked(&mut world, &store, &[]).await?;
 	poorer(row("random operands instead of the task's", outcome.into(), &mut world, running).await?)
 }
@@ -77,11 +75,10 @@ pub async fn copies(genesis: &Genesis) -> Result<Row> {
 	};
 	let refusal = world.forge.refusal(&thief, work.clone());
 	ensure!(refusal.as_deref() == Some("NotTheAuthorsAssignment"), "{refusal:?}");
-	store.import(&world.forge.blocks)?;
 	let mut block = template(&mut world, "attacker")?;
 	replace(&mut block, proof(work.clone()));
 	reseal(&mut block, &thief);
-	store.refuses("another's proof", &block)?;
+	store.refuses("another's proof", &world.forge.blocks, &block)?;
 	world.block(Seal::Proof("honest", work))?;
 
 	// The result that the honest miner is about to send, as it waits in the pool.
@@ -103,7 +100,7 @@ pub async fn copies(genesis: &Genesis) -> Result<Row> {
 		"the proof is refused (NotTheAuthorsAssignment), the result too (NotTheWorker); under its own assignment it falls by {by} \
 		 ({fault:?})"
 	);
-	let running = checked(&mut world, &Store::new()?, &[]).await?;
+	let running = checked(&mut world, &store, &[]).await?;
 	poorer(row("copying another's proof or result", outcome, &mut world, running).await?)
 }
 
@@ -133,12 +130,12 @@ pub async fn stale_parent(genesis: &Genesis) -> Result<Row> {
 	let mut block = template(&mut world, "attacker")?;
 	replace(&mut block, proof(work));
 	reseal(&mut block, &who);
-	let store = Store::with(&world.forge.blocks)?;
-	store.refuses("a ticket for another parent", &block)?;
+	let store = Store::new()?;
+	store.refuses("a ticket for another parent", &world.forge.blocks, &block)?;
 
 	world.settle(&["attacker", "honest"])?;
 	let outcome = "on a later parent the ticket is none (TicketAboveTarget); on its own the block stays beside the chain: no reward \
 	               for it, the unit's price only";
-	let running = checked(&mut world, &Store::new()?, &[late]).await?;
+	let running = checked(&mut world, &store, &[late]).await?;
 	poorer(row("a proof for a stale parent", outcome.into(), &mut world, running).await?)
 }

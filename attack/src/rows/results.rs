@@ -93,8 +93,8 @@ pub async fn confederate(genesis: &Genesis) -> Result<Row> {
 	let mut row = row("a lie, challenged by a confederate", String::new(), &mut world, running).await?;
 	row.attacker += back;
 	row.outcome = format!(
-		"falls ({fault:?}); of the stake of {lost:.2} LAB the confederate gets {back:.2}: the pair loses half of what the formula \
-		 of the stake counts on (attacker: both together, less the confederate's purse)"
+		"falls ({fault:?}); of the stake of {lost:.2} LAB the confederate gets {back:.2} back (attacker: both together): what it gets \
+		 back, the formula of the stake counts as lost"
 	);
 	poorer(row)
 }

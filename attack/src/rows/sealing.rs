@@ -96,8 +96,8 @@ pub async fn re_mining(genesis: &Genesis) -> Result<Row> {
 	let mut block = template(&mut world, "attacker")?;
 	replace(&mut block, proof(work));
 	reseal(&mut block, &pair);
-	let store = Store::with(&world.forge.blocks)?;
-	store.refuses("a block too many", &block)?;
+	let store = Store::new()?;
+	store.refuses("a block too many", &world.forge.blocks, &block)?;
 
 	// Both stop here; what they sealed is finished and paid.
 	world.hold = false;
@@ -112,6 +112,6 @@ pub async fn re_mining(genesis: &Genesis) -> Result<Row> {
 		"{most} blocks from one unit, one reward, a decayed price, then TooManySeals; {honest_blocks} blocks of as much work finish \
 		 {finished} units"
 	);
-	let running = checked(&mut world, &Store::new()?, &[]).await?;
+	let running = checked(&mut world, &store, &[]).await?;
 	poorer(row("re-mining one unit on every parent", outcome, &mut world, running).await?)
 }
