@@ -21,11 +21,12 @@ SECONDS ?= 10
 # For `make weights`: --steps, --repeats, --factor.
 WEIGHTS ?=
 
-.PHONY: help setup build demo test lint bench fuzz weights spec data clean
+.PHONY: help setup build demo attack test lint bench fuzz weights spec data clean
 
 help:
 	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= DATASET=path change the run)"
 	@echo "              after Ctrl-C it goes on where it was; FRESH=1 starts anew"
+	@echo "make attack   play attackers against real nodes, and print what each gains and loses"
 	@echo "make test     run all tests"
 	@echo "make build    build the node, the client and the demonstration"
 	@echo "make lint     check formatting and run clippy"
@@ -47,6 +48,9 @@ data: setup
 demo: build $(if $(DATASET),,data)
 	@$(BIN)/labora-demo --digits $(LABORA_MNIST) --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS) \
 		--state $(LABORA_CACHE)/demo $(if $(FRESH),--fresh)
+
+attack: build
+	@$(BIN)/labora-attack
 
 test: build data
 	@$(CARGO) test --release --locked --workspace
@@ -80,4 +84,4 @@ spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node
 
 clean:
-	rm -rf demo-output demo-summary.json
+	rm -rf demo-output demo-summary.json attack-summary.json

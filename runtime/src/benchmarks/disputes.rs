@@ -11,7 +11,9 @@ use labora_primitives::{
 	Answer, AssignmentId, Claim, Demand, Opened, Phase, TaskId, TaskSpec, UnitKind, UnitRef, UnitState, KEY_TYPE,
 };
 use labora_tensor::{BlockIndex, ChunkSet, Commitment, ElementType, Opening, CHUNK_BYTES};
-use pallet_disputes::{AuditAt, Demands, DueAt, Reports, MAX_AUDITS_PER_BLOCK, MAX_DUE_PER_BLOCK, MAX_REPORTS_PER_HEIGHT};
+use pallet_disputes::{
+	AuditAt, Demands, DueAt, Reports, MAX_AUDITS_PER_BLOCK, MAX_DUE_PER_BLOCK, MAX_REPORTS_PER_HEIGHT,
+};
 use pallet_tasks::{Standing, StandingOf};
 use pallet_work::ENGINE_ID;
 use sp_core::bounded::BoundedVec;
@@ -44,7 +46,8 @@ fn demand(claim: Claim, who: AccountId, due: u32) -> Demand {
 /// Demands on a result: as many as may be but for `room`, half of them challenges.
 fn fill_demands(id: AssignmentId, room: u32, due: u32) -> Vec<Demand> {
 	let challenges = (room..MAX_DEMANDS / 2).map(|number| demand(some_claim(number), rich("other", number), due));
-	let audit = (MAX_DEMANDS / 2..MAX_DEMANDS).map(|number| Demand { claim: some_claim(number), by: None, due, proven: false });
+	let audit =
+		(MAX_DEMANDS / 2..MAX_DEMANDS).map(|number| Demand { claim: some_claim(number), by: None, due, proven: false });
 	let demands: Vec<_> = challenges.chain(audit).collect();
 	Demands::<Runtime>::insert(id, BoundedVec::truncate_from(demands.clone()));
 	demands
@@ -277,7 +280,8 @@ mod benchmarks {
 		begin(&person("author", 0));
 		for index in 0..d {
 			let id = AssignmentId(1_000 + u64::from(index));
-			let demands = (0..MAX_DEMANDS).map(|number| Demand { claim: some_claim(number), by: None, due: NOW, proven: false });
+			let demands =
+				(0..MAX_DEMANDS).map(|number| Demand { claim: some_claim(number), by: None, due: NOW, proven: false });
 			Demands::<Runtime>::insert(id, BoundedVec::truncate_from(demands.collect()));
 			assert!(DueAt::<Runtime>::try_append(NOW, id).is_ok());
 		}
@@ -286,7 +290,12 @@ mod benchmarks {
 			let id = u64::from(index);
 			let (task, _) = task(index, &spec, Phase::Units, vec![UnitState::Accepted]);
 			standing(id, &person("worker", index), unit(task, UnitKind::Steps(0)), NOW + 10, SOME);
-			let demands = (0..MAX_DEMANDS / 2).map(|number| Demand { claim: some_claim(number), by: None, due: NOW, proven: false });
+			let demands = (0..MAX_DEMANDS / 2).map(|number| Demand {
+				claim: some_claim(number),
+				by: None,
+				due: NOW,
+				proven: false,
+			});
 			Demands::<Runtime>::insert(AssignmentId(id), BoundedVec::truncate_from(demands.collect()));
 			assert!(AuditAt::<Runtime>::try_append(NOW, AssignmentId(id)).is_ok());
 		}

@@ -1,0 +1,168 @@
+//! Sponsors who register what suits them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use frame_support::traits::{fungible::Mutate, OnFinalize};
+use labora_engine::{Engine, Miner, MiningTarget, UnitPlan};
+use labora_pouw::{Difficulty, UsefulProof};
+use labora_primitives::{money::split_price, AssignmentLedger, Balance};
+use labora_runtime::{constants::LAB, Balances, Runtime, RuntimeOrigin, System, Tasks, Workers};
+use labora_tensor::{I32Tensor, Tensor};
+use sp_runtime::Digest;
+
+use super::*;
+use crate::unit::PRICE;
+
+/// Draws tickets that never win.
+struct Hopeless;
+
+impl Miner for Hopeless {
+	fn target(&self) -> Option<MiningTarget> {
+		Some(MiningTarget { genesis: [1; 32], parent: [2; 32], assignment: 3, difficulty: Difficulty(u128::MAX) })
+	}
+
+	fn won(&self, _: &MiningTarget, _: UsefulProof) {}
+}
+
+/// Most that degenerate operands may be faster.
+const TOLERANCE: f64 = 0.02;
+/// Interleaved runs of each kind.
+const RUNS: usize = 40;
+
+fn time(engine: &Engine, plan: &UnitPlan) -> Result<Duration> {
+	let start = Instant::now();
+	engine.run(plan, &Hopeless)?;
+	Ok(start.elapsed())
+}
+
+/// The same task with parameters of zeros, and with products of two vectors.
+fn degenerate(task: &Material) -> Result<[Material; 2]> {
+	let zeros = task.spec.graph.parameters.iter().map(|shape| Tensor::zeros(*shape, labora_tensor::ElementType::I32));
+	let rank_one = task.spec.graph.parameters.iter().map(|shape| {
+		let element = |row: u32, col: u32| (((row % 5) as i32 - 2) * ((col % 7) as i32 - 3)) << 16;
+		let rows: Vec<i32> =
+			(0..shape.rows).flat_map(|row| (0..shape.cols).map(move |col| element(row, col))).collect();
+		I32Tensor::pack(*shape, &rows)
+	});
+	let rank_one: Result<Vec<_>, _> = rank_one.collect();
+	let rank_one = rank_one.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+	Ok([task.with_parameters(zeros.collect()), task.with_parameters(rank_one)])
+}
+
+/// Registers parameters that make the work look easy, and mines its own task.
+pub async fn degenerate_parameters(genesis: &Genesis) -> Result<Row> {
+	let task = material(genesis, Shape { seed: 70, ..Shape::default() })?;
+	let [zeros, rank_one] = degenerate(&task)?;
+	let plans = [task.plan(0), zeros.plan(0), rank_one.plan(0)];
+	// The best of several runs each, turn by turn: what else the machine does slows all alike.
+	let mut best = [Duration::MAX; 3];
+	let mut speed = [1.0; 2];
+	for round in 0..5 {
+		for _ in 0..RUNS {
+			for (best, plan) in best.iter_mut().zip(&plans) {
+				*best = time(&genesis.engine, plan)?.min(*best);
+			}
+		}
+		speed = [1, 2].map(|kind| best[0].as_secs_f64() / best[kind].as_secs_f64());
+		if round > 0 && speed.iter().all(|speed| (speed - 1.0).abs() < TOLERANCE) {
+			break;
+		}
+	}
+	ensure!(
+		speed.iter().all(|speed| (speed - 1.0).abs() < TOLERANCE),
+		"tickets a second: {speed:?} of the honest task's"
+	);
+
+	// The chain takes such a task. The sponsor is the only worker when it registers it: no luck is needed.
+	let attacker = Agent::new("attacker", 1, Worker { after: Some(1), ..Worker::honest(&genesis.engine) });
+	let honest = Agent { slots: 0, ..honest(genesis) };
+	let mut world = World::new(genesis, vec![attacker, honest])?;
+	let sponsor = world.agent("attacker").pair.clone();
+	world.register_by(&sponsor, &[Arc::new(zeros)])?;
+	world.enlist("honest", 1);
+	world.register(&[task])?;
+	ensure!(world.view().assignments_of(&account("honest")).count() == 1);
+	world.start_keeper(keepers(genesis)?)?;
+	seal_units(&mut world, "attacker", 1)?;
+	seal_units(&mut world, "honest", 1)?;
+	world.settle(&["attacker", "honest"])?;
+	let outcome = format!(
+		"taken as a task, but tickets come at {:.3} (zeros) and {:.3} (rank 1) of the honest rate, best of {RUNS} runs or more; \
+		 paying itself burns a tenth",
+		speed[0], speed[1]
+	);
+	let running = checked(&mut world, &Store::new()?, &[]).await?;
+	let mut row = row("a sponsor with zero or rank-1 parameters", outcome, &mut world, running).await?;
+	row.on = "engine; forged blocks, checked by a real node";
+	poorer(row)
+}
+
+/// Units that the sponsor's own workers got, of all.
+fn share(world: &mut World, mine: &[u16], others: &[u16], task: &Material, blocks: u32) -> Result<f64> {
+	let slots: Vec<u16> = mine.iter().chain(others).copied().collect();
+	let who = |index: usize| AccountId::new([index as u8 + 1; 32]);
+	world.forge.dry(|| {
+		let failed = |error| anyhow::anyhow!("{error:?}");
+		for (index, slots) in slots.iter().enumerate() {
+			Balances::mint_into(&who(index), 100_000 * LAB).map_err(failed)?;
+			Workers::register(RuntimeOrigin::signed(who(index)), *slots, 64).map_err(failed)?;
+		}
+		let (mut own, mut all) = (0u32, 0u32);
+		let from = System::block_number();
+		for number in from + 1..=from + blocks {
+			let parent = sp_io::hashing::blake2_256(&number.to_le_bytes()).into();
+			System::initialize(&number, &parent, &Digest::default());
+			let next = pallet_tasks::NextTask::<Runtime>::get();
+			Tasks::register(RuntimeOrigin::signed(who(0)), task.spec.clone(), task.escrow).map_err(failed)?;
+			<Workers as OnFinalize<u32>>::on_finalize(number);
+			let given: Vec<_> = pallet_workers::Assignments::<Runtime>::iter_values().collect();
+			for assignment in given {
+				all += 1;
+				own += u32::from((0..mine.len()).any(|index| who(index) == assignment.worker));
+				<Workers as AssignmentLedger>::cancel(assignment.id);
+			}
+			Tasks::cancel(RuntimeOrigin::signed(who(0)), next).map_err(failed)?;
+		}
+		ensure!(all > 0, "no units were given out");
+		Ok(f64::from(own) / f64::from(all))
+	})
+}
+
+/// Pays its own machines for its own task, to take the block rewards without competition.
+pub async fn own_machines(genesis: &Genesis) -> Result<Row> {
+	let mut world = World::new(genesis, vec![])?;
+	let task = material(genesis, Shape { units: 4, seed: 80, ..Shape::default() })?;
+	// Five of its own slots of twenty-five: alike; the others' in workers of four slots; with more units than slots.
+	let alike = share(&mut world, &[1; 5], &[1; 20], &task, 300)?;
+	let split = share(&mut world, &[1; 5], &[4; 5], &task, 300)?;
+	let many = material(genesis, Shape { units: 16, seed: 81, ..Shape::default() })?;
+	let busy = share(&mut world, &[1; 2], &[4, 2], &many, 100)?;
+	ensure!((alike - 0.2).abs() < 0.05, "a fifth of the slots gets {alike} of the units");
+	ensure!((busy - 0.25).abs() < 0.01, "when all slots are busy, a quarter of them gets {busy}");
+	// What a hundred units cost the sponsor, and bring its fifth of the machines; an honest worker with as many gets as much from others.
+	let units: Balance = 100;
+	let (paid, burned) = split_price(PRICE);
+	let earned = lab(units * paid) * alike;
+	let attacker = 1_000.0 - lab(units * (paid + burned)) + earned;
+	let outcome = format!(
+		"a fifth of the slots gets {:.0} % of the units, and of {:.0} LAB paid {:.0} are burned and {:.0} go to others; but the lot is \
+		 drawn per worker: split into one-slot workers against four-slot ones, a fifth of the slots gets {:.0} % while units are scarce",
+		alike * 100.0,
+		lab(units * PRICE),
+		lab(units * burned),
+		lab(units * paid) - earned,
+		split * 100.0,
+	);
+	let row = Row {
+		attack: "a sponsor's task on its own machines only",
+		on: "runtime (the scheduler, 2,800 units)",
+		outcome,
+		attacker,
+		honest: 1_000.0 + earned,
+		usefulness: None,
+		but: None,
+	};
+	ensure!(split < 0.65, "{split}");
+	poorer(row)
+}
