@@ -52,7 +52,7 @@ pub const MAX_AUDITS_PER_BLOCK: u32 = 64;
 /// Results that one block lets fall: each may take back what a whole window built on it. Others wait for the next block.
 pub const MAX_FALLS_PER_BLOCK: u32 = 1;
 /// Blocks that the check of a demand may be put off, when too many fall on one block.
-pub const DUE_SPREAD: u32 = 256;
+pub const DUE_SPREAD: u32 = 64;
 /// A worker has, beside the window, a quarter of the time that the unit took it: what is shown may have to be computed again.
 const SHOWING: BlockNumber = 4;
 /// Most authors of one height that are remembered as punished.
@@ -438,7 +438,10 @@ impl<T: Config> Pallet<T> {
 	/// Notes a result for a block, or for one soon after it that has room.
 	fn look_at(id: AssignmentId, block: BlockNumber) -> bool {
 		let mut blocks = block..=block.saturating_add(DUE_SPREAD);
-		blocks.any(|block| DueAt::<T>::mutate(block, |ids| ids.contains(&id) || ids.try_push(id).is_ok()))
+		blocks.any(|block| {
+			let ids = DueAt::<T>::get(block);
+			ids.contains(&id) || (!ids.is_full() && DueAt::<T>::try_append(block, id).is_ok())
+		})
 	}
 
 	/// What it costs to judge an answer.
