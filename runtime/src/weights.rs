@@ -16,15 +16,15 @@ pub struct Work;
 
 impl pallet_work::WeightInfo for Work {
 	fn prove_useful(c: u32) -> Weight {
-		cost(788_744, 12, 8).saturating_add(cost(18_836, 0, 0).saturating_mul(u64::from(c)))
+		cost(408_936, 12, 9).saturating_add(cost(19_133, 0, 0).saturating_mul(u64::from(c)))
 	}
 
 	fn prove_idle() -> Weight {
-		cost(1_021_548, 8, 6)
+		cost(961_985, 8, 7)
 	}
 
 	fn block_hooks() -> Weight {
-		cost(24_353, 6, 5)
+		cost(25_118, 6, 5)
 	}
 }
 
@@ -33,36 +33,36 @@ pub struct Tasks;
 
 impl pallet_tasks::WeightInfo for Tasks {
 	fn register() -> Weight {
-		cost(108_387, 4, 7)
+		cost(116_591, 4, 7)
 	}
 
 	fn fund() -> Weight {
-		cost(398_910, 68, 3)
+		cost(352_760, 69, 4)
 	}
 
 	fn cancel() -> Weight {
-		cost(94_643, 5, 4)
+		cost(88_677, 5, 4)
 	}
 
 	fn submit_result(s: u32, o: u32) -> Weight {
-		cost(429_294, 13, 12)
-			.saturating_add(cost(18_448, 0, 0).saturating_mul(u64::from(s)))
-			.saturating_add(cost(8_713, 0, 0).saturating_mul(u64::from(o)))
+		cost(962_260, 14, 13)
+			.saturating_add(cost(19_505, 0, 0).saturating_mul(u64::from(s)))
+			.saturating_add(cost(0, 0, 0).saturating_mul(u64::from(o)))
 	}
 
 	fn submit_classes(s: u32, o: u32, c: u32) -> Weight {
-		cost(214_041, 12, 12)
-			.saturating_add(cost(11_344, 0, 0).saturating_mul(u64::from(s)))
-			.saturating_add(cost(10_895, 0, 0).saturating_mul(u64::from(o)))
-			.saturating_add(cost(3_868, 0, 0).saturating_mul(u64::from(c)))
+		cost(162_567, 12, 12)
+			.saturating_add(cost(10_798, 0, 0).saturating_mul(u64::from(s)))
+			.saturating_add(cost(12_502, 0, 0).saturating_mul(u64::from(o)))
+			.saturating_add(cost(4_414, 0, 0).saturating_mul(u64::from(c)))
 	}
 
 	fn submit_merge() -> Weight {
-		cost(625_991, 136, 9)
+		cost(648_344, 137, 10)
 	}
 
 	fn mature(r: u32) -> Weight {
-		cost(3_635, 3, 3).saturating_add(cost(316_677, 10, 9).saturating_mul(u64::from(r)))
+		cost(3_710, 3, 3).saturating_add(cost(340_199, 11, 10).saturating_mul(u64::from(r)))
 	}
 }
 
@@ -71,23 +71,23 @@ pub struct Workers;
 
 impl pallet_workers::WeightInfo for Workers {
 	fn register() -> Weight {
-		cost(128_667, 4, 4)
+		cost(103_130, 4, 4)
 	}
 
 	fn leave() -> Weight {
-		cost(106_481, 2, 2)
+		cost(35_559, 2, 2)
 	}
 
 	fn bond_more() -> Weight {
-		cost(112_865, 3, 3)
+		cost(94_596, 3, 3)
 	}
 
 	fn withdraw() -> Weight {
-		cost(94_583, 3, 3)
+		cost(74_348, 3, 3)
 	}
 
 	fn schedule(u: u32) -> Weight {
-		cost(6_350_811, 805, 4).saturating_add(cost(439_028, 34, 11).saturating_mul(u64::from(u)))
+		cost(8_391_217, 778, 4).saturating_add(cost(542_210, 37, 11).saturating_mul(u64::from(u)))
 	}
 }
 
@@ -96,28 +96,28 @@ pub struct Disputes;
 
 impl pallet_disputes::WeightInfo for Disputes {
 	fn challenge() -> Weight {
-		cost(364_688, 70, 4)
+		cost(525_999, 68, 4)
 	}
 
 	fn answer(c: u32) -> Weight {
-		cost(197_473, 7, 6).saturating_add(cost(15_413, 0, 0).saturating_mul(u64::from(c)))
+		cost(282_832, 7, 6).saturating_add(cost(15_442, 0, 0).saturating_mul(u64::from(c)))
 	}
 
 	fn answer_merged() -> Weight {
-		cost(1_802_601, 71, 6)
+		cost(1_846_634, 71, 6)
 	}
 
 	fn fall(v: u32) -> Weight {
-		cost(16_427_540, 494, 496).saturating_add(cost(105_604, 2, 3).saturating_mul(u64::from(v)))
+		cost(11_371_580, 495, 498).saturating_add(cost(101_021, 2, 3).saturating_mul(u64::from(v)))
 	}
 
 	fn report_equivocation(b: u32) -> Weight {
-		cost(2_444_283, 6, 6).saturating_add(cost(231, 0, 0).saturating_mul(u64::from(b)))
+		cost(471_180, 7, 6).saturating_add(cost(213, 0, 0).saturating_mul(u64::from(b)))
 	}
 
 	fn hooks(d: u32, a: u32) -> Weight {
-		cost(2_929_245, 35, 2)
-			.saturating_add(cost(13_996, 2, 0).saturating_mul(u64::from(d)))
-			.saturating_add(cost(327_104, 4, 2).saturating_mul(u64::from(a)))
+		cost(96_543, 34, 3)
+			.saturating_add(cost(7_553, 2, 0).saturating_mul(u64::from(d)))
+			.saturating_add(cost(359_406, 4, 2).saturating_mul(u64::from(a)))
 	}
 }
