@@ -18,14 +18,13 @@ use sp_core::{sr25519, Pair};
 
 use crate::unit::{Computed, Lie, Material, Right};
 
-/// Blocks after which a call that had no effect is made again.
-const PATIENCE: BlockNumber = 4;
-
 /// What the chain says at a block.
 #[derive(Default)]
 pub struct View {
 	/// Its height.
 	pub height: BlockNumber,
+	/// Blocks after which a call that had no effect is made again.
+	pub patience: BlockNumber,
 	/// The running assignments of those who take part.
 	pub assignments: Vec<Assignment>,
 	/// The blocks that assignments sealed; empty where clients cannot ask.
@@ -162,8 +161,9 @@ impl<K> Default for Once<K> {
 }
 
 impl<K: Ord> Once<K> {
-	fn again(&mut self, key: K, now: BlockNumber) -> bool {
-		let due = self.0.get(&key).is_none_or(|then| then + PATIENCE <= now);
+	fn again(&mut self, key: K, view: &View) -> bool {
+		let now = view.height;
+		let due = self.0.get(&key).is_none_or(|then| then + view.patience <= now);
 		if due {
 			self.0.insert(key, now);
 		}
@@ -245,7 +245,7 @@ impl Behaviour for Worker {
 				continue;
 			}
 			if !self.copies || view.seen.results.keys().any(|id| *id != assignment.id) {
-				let due = self.done.again((assignment.id, None), view.height);
+				let due = self.done.again((assignment.id, None), view);
 				let result = if due { self.result(assignment, view) } else { None };
 				calls.extend(result.map(|result| {
 					RuntimeCall::Tasks(pallet_tasks::Call::submit_result { assignment: assignment.id, result })
@@ -258,7 +258,7 @@ impl Behaviour for Worker {
 				Answers::Audits => demand.by.is_none(),
 				Answers::Nothing => false,
 			};
-			if !shows || !self.done.again((id, Some(demand.claim)), view.height) {
+			if !shows || !self.done.again((id, Some(demand.claim)), view) {
 				continue;
 			}
 			let engine = self.engine.clone();
@@ -306,7 +306,7 @@ impl Behaviour for Watcher {
 			let shown = view.seen.shown.get(id).unwrap_or(&nothing);
 			let step = next(&material.spec, &material.program, result, &Right(right, &self.engine), shown);
 			if let Next::Ask(claim) = step {
-				if !view.is_demanded(*id, &claim) && self.asked.again((*id, claim), view.height) {
+				if !view.is_demanded(*id, &claim) && self.asked.again((*id, claim), view) {
 					calls.push(RuntimeCall::Disputes(pallet_disputes::Call::challenge { assignment: *id, claim }));
 				}
 			}

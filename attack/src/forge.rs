@@ -471,6 +471,8 @@ impl World {
 		let (tasks, seen) = (self.tasks.clone(), self.seen.clone());
 		self.forge.with(|| View {
 			height,
+			// What did not fit a block is sent again for the next.
+			patience: 1,
 			assignments: pallet_workers::Assignments::<Runtime>::iter_values().collect(),
 			seals: pallet_work::HeldRewards::<Runtime>::iter()
 				.map(|(id, held)| (id, held.seals.into_inner()))
@@ -534,7 +536,8 @@ impl World {
 		let mut by: Vec<Option<usize>> = vec![None; calls.len()];
 		if !std::mem::take(&mut self.hold) {
 			let view = self.view();
-			for (index, agent) in self.agents.iter_mut().enumerate() {
+			// The keeper last: its answers must not take the room of the others'.
+			for (index, agent) in self.agents.iter_mut().enumerate().rev() {
 				let account = agent.account();
 				for call in agent.behaviour.act(&account, &view) {
 					calls.push((agent.pair.clone(), call));

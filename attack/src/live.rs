@@ -156,6 +156,8 @@ impl Live {
 		let at = Some(subxt::utils::H256::from_slice(&bytes(&hash)?));
 		let mut view = View {
 			height: self.height as BlockNumber,
+			// What does not fit a block waits in the pool.
+			patience: 12,
 			tasks: self.tasks.clone(),
 			seen: self.seen.clone(),
 			disputes: self.client.disputes(at, None).await?,
@@ -261,8 +263,8 @@ pub async fn rows(genesis: &Genesis) -> Result<Vec<Row>> {
 	let slots = SLOTS.to_string();
 	let node = Node::start(&dir.path().join("live"), &["--dev", "--mine", "--mining-threads", "1", "--slots", &slots])?;
 	let rows = play(genesis, &node).await;
-	if rows.is_err() {
-		eprintln!("the end of the node's log:\n{}", last_lines(&node.log_text(), 30));
+	if let Err(error) = &rows {
+		eprintln!("live rows: {error:?}\nthe end of the node's log:\n{}", last_lines(&node.log_text(), 30));
 	}
 	node.stop()?;
 	rows
@@ -276,7 +278,7 @@ fn last_lines(text: &str, count: usize) -> String {
 async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 	let mut live = Live::new(node, agents(genesis)).await?;
 	// Work for the node's own miner, larger than the clients take.
-	let long = Shape { units: 64, deadline: 2_000, width: 512, steps: 1_536, price: LAB, seed: 7 };
+	let long = Shape { units: 64, deadline: 2_000, width: 1_024, steps: 4_096, price: LAB, seed: 7 };
 	live.register(vec![Arc::new(Material::new(&genesis.folder, long)?)]).await?;
 	let funding = live.agents.iter().map(|agent| {
 		let call = pallet_balances::Call::transfer_allow_death { dest: agent.account().into(), value: PURSE };
@@ -300,7 +302,7 @@ async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 	}
 
 	let names: Vec<&str> = live.agents.iter().filter(|agent| agent.slots > 0).map(|agent| agent.name).collect();
-	let mut seeds = 20..;
+	let mut seeds = 20u64..;
 	let mut given = BTreeSet::new();
 	let mut registered = 0;
 	loop {
@@ -312,12 +314,11 @@ async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 			}
 		}
 		let missing = names.len() - given.len();
-		// The node's own miner may draw some of the units: until everyone has one, there are more.
+		// One after the other, so that their audits do not crowd the blocks. The node's own miner may draw some of the units: until
+		// everyone has one, there are more.
 		if missing > 0 && live.height >= registered + 3 {
-			let more = seeds.by_ref().take(missing);
-			let more =
-				more.map(|seed| Material::new(&genesis.folder, Shape { seed, ..Shape::default() }).map(Arc::new));
-			live.register(more.collect::<Result<_>>()?).await?;
+			let shape = Shape { seed: seeds.next().unwrap_or(0), ..Shape::default() };
+			live.register(vec![Arc::new(Material::new(&genesis.folder, shape)?)]).await?;
 			registered = live.height;
 		}
 		let open = |agent: &Agent| {

@@ -15,23 +15,25 @@ use crate::{
 	unit::{Computed, Lie},
 };
 
-/// A liar with a unit, and its proof of a block sealed with operands that it made up.
-fn seal_with_random_activations(world: &mut World, genesis: &Genesis) -> Result<()> {
+/// Seals a block with operands that a liar made up: those of the ops that `wanted` says.
+fn seal_with_lie(world: &mut World, genesis: &Genesis, lie: Lie, wanted: fn(&Material, OpIndex) -> bool) -> Result<()> {
 	for _ in 0..20 {
 		let view = world.view();
 		let unit = view.assignments_of(&account("attacker")).next().context("a unit")?.clone();
 		let task = world.tasks.get(&unit.unit.task).context("its task")?.clone();
 		let target = world.forge.target(unit.id.0);
-		let computed = Computed::new(&task, unit.id, unit.unit, &genesis.engine, Lie::RandomActivations)?;
-		let layers = task.parameters.len() as u32;
-		let first_layer = |op: OpIndex| op.0 % task.program.ops() == layers;
-		if let Some(found) = computed.mine(&target, &genesis.engine, |op| first_layer(op) || op.0 < task.program.ops())
-		{
+		let computed = Computed::new(&task, unit.id, unit.unit, &genesis.engine, lie)?;
+		if let Some(found) = computed.mine(&target, &genesis.engine, |op| !wanted(&task, op)) {
 			return world.block(Seal::Proof("attacker", WorkProof::Useful(found)));
 		}
 		world.block(Seal::Keeper)?;
 	}
-	anyhow::bail!("no random operands win")
+	anyhow::bail!("no operands win")
+}
+
+/// Not the first layer, whose operands are right.
+fn after_the_first_layer(task: &Material, op: OpIndex) -> bool {
+	op.0 >= task.program.ops() && op.0 % task.program.ops() != task.parameters.len() as u32
 }
 
 /// Computes the first layer, makes up the rest, seals a block with that, and sends a result that agrees with it.
@@ -41,7 +43,7 @@ pub async fn random_activations(genesis: &Genesis) -> Result<Row> {
 	let watcher = Agent::new("watcher", 0, Watcher::of(&genesis.engine, watched));
 	let mut world = world(genesis, vec![Agent::new("attacker", 1, lying), honest(genesis), watcher], 80)?;
 	seal_units(&mut world, "honest", 1)?;
-	seal_with_random_activations(&mut world, genesis)?;
+	seal_with_lie(&mut world, genesis, Lie::RandomActivations, after_the_first_layer)?;
 	world.settle(&["attacker", "honest"])?;
 	let (fault, winner) = world.fall_of("attacker").context("the result falls")?;
 	ensure!(world.fall_of("honest").is_none());
@@ -65,14 +67,11 @@ pub async fn confederate(genesis: &Genesis) -> Result<Row> {
 	let agents = vec![Agent::new("attacker", 1, lying), honest(genesis), Agent::new("confederate", 0, Still)];
 	let mut world = world(genesis, agents, 80)?;
 	seal_units(&mut world, "honest", 1)?;
-	seal_units(&mut world, "attacker", 1)?;
-	let standing = loop {
-		world.block(Seal::Keeper)?;
-		let view = world.view();
-		if let Some((id, result)) = view.standing.iter().find(|(_, result)| result.worker == account("attacker")) {
-			break (*id, result.clone());
-		}
-	};
+	seal_with_lie(&mut world, genesis, Lie::ZeroGradient, |_, _| true)?;
+	world.block(Seal::Keeper)?;
+	let view = world.view();
+	let mine = view.standing.iter().find(|(_, result)| result.worker == account("attacker"));
+	let standing = mine.map(|(id, result)| (*id, result.clone())).context("the result is accepted")?;
 	// With a gradient of zeros all that follows from it is right: one op of the step is wrong, the gradient itself. The audit is
 	// drawn two blocks after the result; the challenge comes first.
 	let (id, result) = standing;

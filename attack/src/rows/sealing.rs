@@ -88,9 +88,14 @@ pub async fn re_mining(genesis: &Genesis) -> Result<Row> {
 		}
 	}
 	// The block after the last that one unit may seal.
-	world.hold = true;
 	let pair = world.agent("attacker").pair.clone();
-	let work: WorkProof = world.mine_unit("attacker", usize::MAX).context("a ticket")?;
+	let work: WorkProof = loop {
+		if let Some(work) = world.mine_unit("attacker", usize::MAX) {
+			break work;
+		}
+		world.hold = true;
+		world.block(Seal::Idle("keeper"))?;
+	};
 	let refusal = world.forge.refusal(&pair, work.clone());
 	ensure!(refusal.as_deref() == Some("TooManySeals"), "{refusal:?}");
 	let mut block = template(&mut world, "attacker")?;
@@ -100,7 +105,6 @@ pub async fn re_mining(genesis: &Genesis) -> Result<Row> {
 	store.refuses("a block too many", &world.forge.blocks, &block)?;
 
 	// Both stop here; what they sealed is finished and paid.
-	world.hold = false;
 	let leave = RuntimeCall::Workers(pallet_workers::Call::leave {});
 	world.calls.push((world.agent("honest").pair.clone(), leave));
 	world.block(Seal::Idle("keeper"))?;

@@ -6,7 +6,7 @@ use anyhow::{ensure, Result};
 use frame_support::traits::{fungible::Mutate, OnFinalize};
 use labora_engine::{Engine, Miner, MiningTarget, UnitPlan};
 use labora_pouw::{Difficulty, UsefulProof};
-use labora_primitives::{money::split_price, AssignmentLedger, Balance};
+use labora_primitives::{money::split_price, AssignmentLedger, Balance, TaskBoard};
 use labora_runtime::{constants::LAB, Balances, Runtime, RuntimeOrigin, System, Tasks, Workers};
 use labora_tensor::{I32Tensor, Tensor};
 use sp_runtime::Digest;
@@ -121,6 +121,7 @@ fn share(world: &mut World, mine: &[u16], others: &[u16], task: &Material, block
 				all += 1;
 				own += u32::from((0..mine.len()).any(|index| who(index) == assignment.worker));
 				<Workers as AssignmentLedger>::cancel(assignment.id);
+				<Tasks as TaskBoard>::reopen(&assignment);
 			}
 			Tasks::cancel(RuntimeOrigin::signed(who(0)), next).map_err(failed)?;
 		}

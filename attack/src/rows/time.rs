@@ -58,7 +58,7 @@ fn blocks(schedule: &Schedule, times: u64, share: f64, offset: i64) -> (u64, f64
 /// Puts the time of its blocks as far off as it can.
 pub async fn timestamps(genesis: &Genesis) -> Result<Row> {
 	let attacker = Agent::new("attacker", 1, Worker { after: Some(1), ..Worker::honest(&genesis.engine) });
-	let mut world = world(genesis, vec![attacker, honest(genesis)], 80)?;
+	let mut world = world(genesis, vec![attacker, honest(genesis)], 600)?;
 	let sealed = |world: &mut World| {
 		let view = world.view();
 		let first = view.assignments_of(&account("attacker")).next().map(|unit| unit.id);
@@ -110,7 +110,7 @@ pub async fn timestamps(genesis: &Genesis) -> Result<Row> {
 	let store = Store::new()?;
 	let running = checked(&mut world, &store, &[]).await?;
 	let mut row = row("timestamps at their limits", outcome, &mut world, running).await?;
-	ensure!(row.attacker <= row.honest + 0.01, "{} {}", row.attacker, row.honest);
+	ensure!(row.attacker <= row.honest + 0.05, "{} {}", row.attacker, row.honest);
 	row.but = Some(
 		"it earns what anyone does: an easier next block is easier for all, and the schedule is absolute, so the chain takes the gain \
 		 back; a node that refuses times ahead of its clock would leave nothing to try"
