@@ -83,6 +83,18 @@ fn seal_units(world: &mut World, name: &'static str, each: usize) -> Result<()> 
 	anyhow::bail!("{name} does not find tickets")
 }
 
+/// A winning ticket of somebody's unit on the best block, after as many blocks in which nobody acts as it takes.
+fn ticket(world: &mut World, name: &'static str, most: usize) -> Result<labora_primitives::WorkProof> {
+	for _ in 0..40 {
+		if let Some(work) = world.mine_unit(name, most) {
+			return Ok(work);
+		}
+		world.hold = true;
+		world.block(Seal::Idle("keeper"))?;
+	}
+	anyhow::bail!("{name} does not find a ticket")
+}
+
 /// A good idle block of somebody on the best one, that the chain does not keep: to be made a bad one.
 fn template(world: &mut World, name: &'static str) -> Result<Block> {
 	let mark = world.forge.mark();

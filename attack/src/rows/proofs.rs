@@ -65,14 +65,7 @@ pub async fn copies(genesis: &Genesis) -> Result<Row> {
 	let mut world = world(genesis, vec![thief, honest(genesis), watcher], 60)?;
 	let store = Store::new()?;
 	let thief = world.agent("attacker").pair.clone();
-	world.hold = true;
-	let work = loop {
-		if let Some(work) = world.mine_unit("honest", 1) {
-			break work;
-		}
-		world.block(Seal::Keeper)?;
-		world.hold = true;
-	};
+	let work = ticket(&mut world, "honest", 1)?;
 	let refusal = world.forge.refusal(&thief, work.clone());
 	ensure!(refusal.as_deref() == Some("NotTheAuthorsAssignment"), "{refusal:?}");
 	let mut block = template(&mut world, "attacker")?;
