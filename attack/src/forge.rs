@@ -373,6 +373,9 @@ const KEEPER_SLOTS: u16 = 6;
 /// Blocks that a unit's work is worth at the difficulty of forged chains, rounded down.
 pub const SEALS_PER_UNIT: usize = 3;
 
+/// Most blocks until everything that two workers did is settled.
+const MOST_BLOCKS: u32 = 400;
+
 impl World {
 	/// A chain on which everyone has a purse and its slots, and the keeper its units.
 	pub fn new(genesis: &Genesis, mut agents: Vec<Agent>) -> Result<Self> {
@@ -570,7 +573,8 @@ impl World {
 	/// Goes on until nothing is open about these any more.
 	pub fn settle(&mut self, names: &[&str]) -> Result<()> {
 		let accounts: Vec<_> = names.iter().map(|name| self.agent(name).account()).collect();
-		for _ in 0..90 {
+		// A window is as long as the unit took, and 16 blocks more.
+		for _ in 0..MOST_BLOCKS {
 			let view = self.view();
 			let open = |who: &AccountId| {
 				view.assignments_of(who).next().is_some() || view.standing.values().any(|result| result.worker == *who)
@@ -580,6 +584,6 @@ impl World {
 			}
 			self.block(Seal::Keeper)?;
 		}
-		anyhow::bail!("after 90 blocks something is open about {names:?}")
+		anyhow::bail!("after {MOST_BLOCKS} blocks something is open about {names:?}")
 	}
 }

@@ -250,6 +250,7 @@ impl Fixture {
 			unit: self.unit,
 			worker: AccountId::new([1; 32]),
 			accepted: 20,
+			took: 10,
 			due: 30,
 			price: 1_000,
 			stake: 10_000,
