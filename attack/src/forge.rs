@@ -362,6 +362,8 @@ pub struct World {
 	pub called: Vec<Result<(), String>>,
 	/// The pallets' events so far.
 	pub events: Vec<RuntimeEvent>,
+	/// The work of the first blocks, whose difficulty is another.
+	pub before: Usefulness,
 	/// Nobody acts in the next block.
 	pub hold: bool,
 	/// The engine that everyone computes with.
@@ -388,10 +390,11 @@ impl World {
 		let mut all =
 			vec![Agent { uri: "//Miner".into(), pair: pair("//Miner"), ..Agent::new("keeper", KEEPER_SLOTS, keeper) }];
 		all.append(&mut agents);
-		let forge = Forge::new(genesis, engine.clone())?;
+		let mut forge = Forge::new(genesis, engine.clone())?;
+		let before = forge.usefulness();
 		let (tasks, seen, calls) = (BTreeMap::new(), Seen::default(), Vec::new());
 		let (called, events) = (Vec::new(), Vec::new());
-		let mut world = Self { forge, agents: all, tasks, seen, calls, called, events, hold: false, engine };
+		let mut world = Self { forge, agents: all, tasks, seen, calls, called, events, before, hold: false, engine };
 		for agent in &world.agents[1..] {
 			let call = pallet_balances::Call::transfer_allow_death { dest: agent.account().into(), value: PURSE };
 			world.calls.push((pair("//Alice"), RuntimeCall::Balances(call)));

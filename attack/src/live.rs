@@ -253,7 +253,7 @@ fn agents(genesis: &Genesis) -> Vec<Agent> {
 		Agent::new("live watcher", 0, Watcher::of(engine, watched)),
 		Agent::new("challenger", 0, Flooder::new(account("silent"), PURSE, 1)),
 		Agent::new("flooder", 0, Flooder::new(account("flooded"), PURSE - LAB, 32)),
-		Agent::new("impostor", 0, Impostor::new(account("live honest"))),
+		Agent::new("impostor", 0, Impostor::new(account("silent"))),
 	]
 }
 

@@ -33,6 +33,15 @@ pub fn ratio(usefulness: &Usefulness) -> f64 {
 	usefulness.ratio_ppm() as f64 / 1e6
 }
 
+/// The same of a part of the chain, from where the totals were `before`.
+pub fn ratio_since(before: &Usefulness, usefulness: &Usefulness) -> f64 {
+	ratio(&Usefulness {
+		accepted: usefulness.accepted.saturating_sub(before.accepted),
+		spent: usefulness.spent.saturating_sub(before.spent),
+		..Usefulness::default()
+	})
+}
+
 impl Row {
 	/// As it stands in `attack-summary.json`.
 	pub fn json(&self) -> serde_json::Value {

@@ -24,7 +24,7 @@ use crate::{
 	agents::{Agent, Still, Worker},
 	forge::{Seal, World},
 	real::{Genesis, Running, Store},
-	row::{lab, ratio, Row},
+	row::{lab, ratio_since, Row},
 	unit::{Material, Shape},
 };
 
@@ -121,7 +121,7 @@ async fn row(attack: &'static str, outcome: String, world: &mut World, running: 
 	let attacker = running.balance(&world.agent("attacker").account()).await?;
 	let honest = running.balance(&world.agent("honest").account()).await?;
 	ensure!(attacker == world.balance("attacker") && honest == world.balance("honest"), "the node says the same");
-	let usefulness = Some(ratio(&running.usefulness().await?));
+	let usefulness = Some(ratio_since(&world.before, &running.usefulness().await?));
 	running.node.stop()?;
 	Ok(Row { attack, on: FORGED, outcome, attacker: lab(attacker), honest: lab(honest), usefulness, but: None })
 }

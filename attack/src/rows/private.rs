@@ -35,7 +35,7 @@ pub async fn private_majority(genesis: &Genesis) -> Result<Row> {
 	let other = stores.start(&["--bootnodes", &address]).await?;
 	ensure!(node.reaches(hash(hidden), 60).await?, "the node does not change to the heavier chain");
 	let (gained, left) = (node.balance(&attacker).await?, node.balance(&miner).await?);
-	let usefulness = Some(ratio(&node.usefulness().await?));
+	let usefulness = Some(ratio_since(&world.before, &node.usefulness().await?));
 	other.node.stop()?;
 	node.node.stop()?;
 

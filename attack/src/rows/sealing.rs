@@ -106,8 +106,8 @@ pub async fn re_mining(genesis: &Genesis) -> Result<Row> {
 	let finished = world.forge.with(|| pallet_workers::Workers::<labora_runtime::Runtime>::get(&honest));
 	let finished = finished.map_or(0, |worker| worker.accepted);
 	let outcome = format!(
-		"{most} blocks from one unit, one reward, a decayed price, then TooManySeals; {honest_blocks} blocks of as much work finish \
-		 {finished} units"
+		"{most} blocks from one unit, one reward, a decayed price, then TooManySeals; an honest miner of {honest_blocks} blocks meanwhile \
+		 finishes {finished} units"
 	);
 	let running = checked(&mut world, &store, &[]).await?;
 	poorer(row("re-mining one unit on every parent", outcome, &mut world, running).await?)
