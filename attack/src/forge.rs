@@ -13,8 +13,8 @@ use labora_engine::{Engine, MiningTarget};
 use labora_pouw::{Difficulty, IdleProof, IdleSeed};
 use labora_primitives::{AccountId, Balance, Hash, TaskId, Usefulness, WorkProof};
 use labora_runtime::{
-	Address, Block, Disputes, Executive, Header, Runtime, RuntimeCall, RuntimeEvent, RuntimeOrigin, Signature,
-	SignedPayload, System, Timestamp, TxExtension, UncheckedExtrinsic, Work, VERSION,
+	signing::SigningContext, Address, Block, Disputes, Executive, Header, Runtime, RuntimeCall, RuntimeEvent,
+	RuntimeOrigin, Signature, System, Timestamp, UncheckedExtrinsic, Work, VERSION,
 };
 use sp_core::{sr25519, Pair};
 use sp_io::TestExternalities;
@@ -102,22 +102,9 @@ pub fn replace(block: &mut Block, call: RuntimeCall) {
 
 /// Signs a call.
 pub fn sign(pair: &sr25519::Pair, call: RuntimeCall, genesis: Hash, nonce: u32) -> UncheckedExtrinsic {
-	let extension: TxExtension = (
-		frame_system::AuthorizeCall::new(),
-		frame_system::CheckNonZeroSender::new(),
-		frame_system::CheckSpecVersion::new(),
-		frame_system::CheckTxVersion::new(),
-		frame_system::CheckGenesis::new(),
-		frame_system::CheckEra::from(Era::Immortal),
-		frame_system::CheckNonce::from(nonce),
-		frame_system::CheckWeight::new(),
-		pallet_transaction_payment::ChargeTransactionPayment::from(0),
-		frame_metadata_hash_extension::CheckMetadataHash::new(false),
-		frame_system::WeightReclaim::new(),
-	);
 	let (spec, transaction) = (VERSION.spec_version, VERSION.transaction_version);
-	let implicit = ((), (), spec, transaction, genesis, genesis, (), (), (), None, ());
-	let payload = SignedPayload::from_raw(call, extension, implicit);
+	let context = SigningContext { spec, transaction, genesis, era: Era::Immortal, birth: genesis, nonce };
+	let payload = context.payload(call);
 	let signature = Signature::Sr25519(payload.using_encoded(|bytes| pair.sign(bytes)));
 	let (call, extension, _) = payload.deconstruct();
 	let account = AccountId::from(pair.public());

@@ -20,19 +20,18 @@ struct Gauges {
 
 impl Gauges {
 	fn new(registry: &Registry) -> Result<Self, PrometheusError> {
-		let of_span = |name: &str, help: &str| Opts::new(name, help);
 		let labels = &["span"];
 		Ok(Self {
 			ratio: register(
-				GaugeVec::new(of_span("labora_usefulness_ratio", "Accepted work over spent work"), labels)?,
+				GaugeVec::new(Opts::new("labora_usefulness_ratio", "Accepted work over spent work"), labels)?,
 				registry,
 			)?,
 			useful: register(
-				GaugeVec::new(of_span("labora_useful_blocks", "Blocks sealed by useful work"), labels)?,
+				GaugeVec::new(Opts::new("labora_useful_blocks", "Blocks sealed by useful work"), labels)?,
 				registry,
 			)?,
 			idle: register(
-				GaugeVec::new(of_span("labora_idle_blocks", "Blocks sealed by idle work"), labels)?,
+				GaugeVec::new(Opts::new("labora_idle_blocks", "Blocks sealed by idle work"), labels)?,
 				registry,
 			)?,
 			difficulty: register(

@@ -43,6 +43,8 @@ use crate::{
 const LOG_TARGET: &str = "labora::watcher";
 /// Blocks after which a challenge that is not on chain is submitted again.
 const PATIENCE: BlockNumber = 3;
+/// Honest traces that are kept.
+const MAX_TRACES: usize = 64;
 /// Calls inside calls that are looked into for answers.
 const MAX_NESTING: usize = 8;
 
@@ -232,12 +234,12 @@ where
 					let is_open = |dispute: &Dispute| {
 						dispute.assignment == id && dispute.demands.iter().any(|demand| demand.claim == claim)
 					};
+					let shown = self.shown.get(&id).is_some_and(|shown| shown.contains_key(&claim));
+					// A challenge that neither stands nor is answered was lost on the way.
+					let lost = since.saturating_add(PATIENCE) < height;
 					if disputes.iter().any(is_open) {
 						self.states.insert(id, State::Asked(claim, height));
-					} else if self.shown.get(&id).is_some_and(|shown| shown.contains_key(&claim)) {
-						self.look(best, id)?;
-					} else if since.saturating_add(PATIENCE) < height {
-						// The challenge was lost on the way.
+					} else if shown || lost {
 						self.look(best, id)?;
 					}
 				}
@@ -421,6 +423,3 @@ fn look_at(
 		}
 	}
 }
-
-/// Honest traces that are kept.
-const MAX_TRACES: usize = 64;

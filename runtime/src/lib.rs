@@ -3,6 +3,7 @@
 //! - [`configs`]: how each pallet is set up, with the chain's constants.
 //! - [`apis`]: what the node and clients may ask.
 //! - [`presets`]: the genesis of the `development` and `local` chains.
+//! - [`signing`]: what an extrinsic's signature signs.
 //! - [`weights`]: what our pallets' calls cost; `benchmarks` measure it.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -21,6 +22,7 @@ mod benchmarks;
 pub mod configs;
 pub mod constants;
 pub mod presets;
+pub mod signing;
 pub mod weights;
 
 use alloc::{borrow::Cow, vec::Vec};

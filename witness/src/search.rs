@@ -37,22 +37,13 @@ pub fn next(spec: &TaskSpec, program: &Program, result: &StandingResult, honest:
 		return Next::Right;
 	}
 	let search = Search { spec, program, kind: result.unit.kind, honest, shown };
-	let step = match result.unit.kind {
+	match result.unit.kind {
 		UnitKind::Merge => {
 			let mut pairs = trace.0.iter().zip(&result.parameters);
-			pairs.position(|(right, said)| right != said).map_or(Step::Lost, |op| search.tensor(OpIndex(op as u32)))
+			pairs.position(|(right, said)| right != said).map_or(Next::Lost, |op| search.tensor(OpIndex(op as u32)))
 		}
 		UnitKind::Steps(_) => search.trace(),
-	};
-	match step {
-		Step::Ask(claim) => Next::Ask(claim),
-		Step::Lost => Next::Lost,
 	}
-}
-
-enum Step {
-	Ask(Claim),
-	Lost,
 }
 
 struct Search<'a, H> {
@@ -70,53 +61,51 @@ impl<H: Honest> Search<'_, H> {
 	}
 
 	/// Looks for the first wrong entry of the trace.
-	fn trace(&self) -> Step {
+	fn trace(&self) -> Next {
 		let bytes = self.honest.trace().bytes();
 		let total = (bytes.len() / CHUNK_BYTES) as u64;
 		let (mut first, mut count) = (0, total);
 		let ask = |granule, first, count| Claim::TraceNodes { granule, first, count };
-		match self.narrow(&bytes, &mut first, &mut count, u64::from(MAX_TRACE_CHUNKS), ask) {
-			Ok(()) => {}
-			Err(step) => return step,
+		if let Err(next) = self.narrow(&bytes, &mut first, &mut count, u64::from(MAX_TRACE_CHUNKS), ask) {
+			return next;
 		}
 		let claim = Claim::Trace { first: first as u32, count: count as u32 };
-		let Some(said) = self.data(&claim) else { return Step::Ask(claim) };
+		let Some(said) = self.data(&claim) else { return Next::Ask(claim) };
 		let right = bytes.chunks_exact(32).skip(first as usize * COMMITMENTS_PER_CHUNK as usize);
 		match said.chunks_exact(32).zip(right).position(|(said, right)| said != right) {
 			Some(at) => self.entry(OpIndex(first as u32 * COMMITMENTS_PER_CHUNK + at as u32)),
-			None => Step::Lost,
+			None => Next::Lost,
 		}
 	}
 
 	/// An entry of the trace is wrong, and all before it are right.
-	fn entry(&self, op: OpIndex) -> Step {
+	fn entry(&self, op: OpIndex) -> Next {
 		match op.0.checked_sub(self.spec.trace_len(self.program)) {
 			None => self.tensor(op),
 			Some(step) if step < self.spec.job.steps() && self.program.metrics_op().is_some() => {
-				Step::Ask(Claim::Metrics { step })
+				Next::Ask(Claim::Metrics { step })
 			}
 			// Padding after the last entry: nothing reads it. Only the root differs, and the chain cannot tell.
-			Some(_) => Step::Lost,
+			Some(_) => Next::Lost,
 		}
 	}
 
 	/// A tensor is wrong, and all that it follows from is right: looks for its first wrong block.
-	fn tensor(&self, op: OpIndex) -> Step {
+	fn tensor(&self, op: OpIndex) -> Next {
 		let (Some(tensor), Some((shape, element))) =
 			(self.honest.tensor(op), self.spec.traced(self.program, self.kind, op))
 		else {
-			return Step::Lost;
+			return Next::Lost;
 		};
-		let (mut first, mut count) = (0, shape.blocks() * element.chunks_per_block());
+		let (mut first, mut count) = (0, shape.chunks(element));
 		let ask = |granule, first, count| Claim::Nodes { op, granule, first, count };
-		match self.narrow(tensor.bytes(), &mut first, &mut count, 1, ask) {
-			Ok(()) => {}
-			Err(step) => return step,
+		if let Err(next) = self.narrow(tensor.bytes(), &mut first, &mut count, 1, ask) {
+			return next;
 		}
 		let number = first / element.chunks_per_block();
 		let cols = u64::from(shape.block_cols());
 		let block = BlockIndex { row: (number / cols) as u32, col: (number % cols) as u32 };
-		Step::Ask(match self.kind {
+		Next::Ask(match self.kind {
 			UnitKind::Merge => Claim::Merged { parameter: op.0 as u8, block },
 			UnitKind::Steps(_) => Claim::Block { op, block },
 		})
@@ -130,18 +119,18 @@ impl<H: Honest> Search<'_, H> {
 		count: &mut u64,
 		enough: u64,
 		ask: impl Fn(u64, u64, u64) -> Claim,
-	) -> Result<(), Step> {
+	) -> Result<(), Next> {
 		let total = (bytes.len() / CHUNK_BYTES) as u64;
 		while *count > enough {
 			// The smallest nodes of which so many cover the range.
 			let granule = count.div_ceil(MAX_NODES).next_power_of_two();
 			let (from, nodes) = (*first / granule, count.div_ceil(granule));
 			let claim = ask(granule, from, nodes);
-			let set = NodeSet::new(total, granule, from, nodes).ok_or(Step::Lost)?;
-			let right = Opening::of_nodes(bytes, &set).ok_or(Step::Lost)?.data;
-			let Some(said) = self.data(&claim) else { return Err(Step::Ask(claim)) };
+			let set = NodeSet::new(total, granule, from, nodes).ok_or(Next::Lost)?;
+			let right = Opening::of_nodes(bytes, &set).ok_or(Next::Lost)?.data;
+			let Some(said) = self.data(&claim) else { return Err(Next::Ask(claim)) };
 			let differ = said.chunks_exact(32).zip(right.chunks_exact(32)).position(|(said, right)| said != right);
-			let node = from + differ.ok_or(Step::Lost)? as u64;
+			let node = from + differ.ok_or(Next::Lost)? as u64;
 			*first = node * granule;
 			*count = granule.min(total - *first);
 		}

@@ -53,9 +53,9 @@ impl StepsWitness<'_> {
 				let op = OpIndex::new(self.program, step, number)?;
 				let tensor = tensors?.outputs.get(usize::from(number))?;
 				let all = ChunkSet::all(tensor.shape(), tensor.element())?;
-				let tail = self.spec.trace_len(self.program);
+				let steps = self.spec.job.steps();
 				let entry = |step: u32| {
-					let trace = Some(self.trace.open(OpIndex(tail.checked_add(step)?))?);
+					let trace = Some(self.trace.open(self.program.tail_entry(steps, step)?)?);
 					Some(Opened { trace, data: Opening::default() })
 				};
 				let data = Opening::of(tensor.bytes(), &all)?;

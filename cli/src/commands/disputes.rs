@@ -2,10 +2,10 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use labora_cli::{client::Token, money};
-use labora_primitives::{AccountId, Claim, Demand, Dispute, UnitKind};
+use labora_primitives::{AccountId, Claim, Demand, Dispute};
 use serde_json::{json, Value};
 
-use super::{Context, Outcome};
+use super::{unit_words, Context, Outcome};
 
 /// Shows what is to be shown of results.
 pub async fn run(context: &Context, worker: Option<String>) -> Outcome {
@@ -17,10 +17,7 @@ pub async fn run(context: &Context, worker: Option<String>) -> Outcome {
 	let disputes = client.disputes(Some(best.hash), worker).await?;
 	let mut text = String::new();
 	for Dispute { assignment, result, demands } in &disputes {
-		let unit = match result.unit.kind {
-			UnitKind::Steps(unit) => format!("unit {unit}"),
-			UnitKind::Merge => "merge".into(),
-		};
+		let unit = unit_words(result.unit.kind);
 		let (task, round) = (result.unit.task, result.unit.round);
 		text += &format!("assignment {assignment}: task {task}, round {round}, {unit} by {}\n", result.worker);
 		for demand in demands {

@@ -15,6 +15,7 @@ use labora_cli::{
 	hexes::to_hex,
 	signer,
 };
+use labora_primitives::UnitKind;
 use serde_json::{json, Value};
 use subxt_signer::sr25519::Keypair;
 
@@ -66,6 +67,14 @@ impl Context {
 /// Where a call was included.
 pub fn where_json(included: &Included) -> Value {
 	json!({ "block": to_hex(included.block), "height": included.height })
+}
+
+/// A unit of a round, in words.
+pub fn unit_words(kind: UnitKind) -> String {
+	match kind {
+		UnitKind::Steps(unit) => format!("unit {unit}"),
+		UnitKind::Merge => "merge".into(),
+	}
 }
 
 /// Threads to use: those asked for, or all.

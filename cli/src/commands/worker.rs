@@ -9,7 +9,7 @@ use labora_cli::{
 use labora_primitives::{AccountId, UnitKind};
 use serde_json::json;
 
-use super::{Context, Outcome};
+use super::{unit_words, Context, Outcome};
 use crate::args::WorkerCommand;
 
 pub async fn run(context: &Context, command: WorkerCommand) -> Outcome {
@@ -87,10 +87,7 @@ async fn status(context: &Context, account: AccountId) -> Outcome {
 		text += &format!("  no units before block {}\n", worker.chilled_until);
 	}
 	for assignment in &assignments {
-		let unit = match assignment.unit.kind {
-			UnitKind::Steps(unit) => format!("unit {unit}"),
-			UnitKind::Merge => "merge".into(),
-		};
+		let unit = unit_words(assignment.unit.kind);
 		let (task, round) = (assignment.unit.task, assignment.unit.round);
 		text += &format!("  task {task}, round {round}, {unit}: due by block {}\n", assignment.deadline);
 	}

@@ -282,7 +282,7 @@ impl TaskSpec {
 		count: u64,
 	) -> Option<NodeSet> {
 		let (shape, element) = self.traced(program, kind, op)?;
-		NodeSet::new(shape.blocks().checked_mul(element.chunks_per_block())?, granule, first, count)
+		NodeSet::new(shape.chunks(element), granule, first, count)
 	}
 
 	/// What an audit asks for: `blocks` output blocks in each of `steps` steps, drawn from the stream keyed by `seed`. Every op of a
@@ -459,12 +459,12 @@ impl TaskSpec {
 		let chunks = ChunkSet::all(info.shape, info.element).ok_or(AnswerError::NoSuchPart)?;
 		let commitment = opener.entry(index, tensor)?;
 		let rows = tensor.data.verify(&commitment, &chunks).map_err(|_| AnswerError::BadOpening)?;
-		let tail = self.trace_len(program);
 		let running = |step: u32, opened: &Opened| {
 			if opened.data != Opening::default() {
 				return Err(AnswerError::WrongCount);
 			}
-			let entry = opener.entry(OpIndex(tail.saturating_add(step)), opened)?;
+			let index = program.tail_entry(self.job.steps(), step).ok_or(AnswerError::NoSuchPart)?;
+			let entry = opener.entry(index, opened)?;
 			Ok(RunningMetrics::from_entry(&entry))
 		};
 		let before = match before {

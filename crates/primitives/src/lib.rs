@@ -25,11 +25,13 @@ pub use dispute::{
 pub use ids::{AccountId, AssignmentId, Balance, BlockNumber, Hash, Moment, TaskId};
 pub use task::{Dataset, Job, Phase, Recipe, SpecError, TaskInfo, TaskSpec, UnitState};
 pub use traits::{
-	AssignmentLedger, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, Slashed, TaskBoard, TicketSource,
+	AssignmentLedger, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, TaskBoard, TicketSource,
 	UnitResolver,
 };
 pub use unit::{
 	Assignment, ResolveError, ResolvedWork, ResultError, ResultRecord, SealOpening, UnitKind, UnitMetrics, UnitRef,
 	UnitResult,
 };
-pub use work::{LastSeal, MiningContext, Seal, Usefulness, WorkProof, Worker, INHERENT_IDENTIFIER, KEY_TYPE};
+pub use work::{
+	LastSeal, MiningContext, Seal, Usefulness, WorkProof, Worker, ENGINE_ID, INHERENT_IDENTIFIER, KEY_TYPE,
+};

@@ -50,8 +50,8 @@ pub trait AssignmentLedger {
 	fn cancel(id: AssignmentId) -> Option<Assignment>;
 	/// Nothing can happen to a result any more: its stake is free.
 	fn release(worker: &AccountId, stake: Balance);
-	/// Takes an amount from a worker's bond, as far as there is one, pays `takers` in turn and burns the rest.
-	fn slash(worker: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Slashed;
+	/// Takes an amount from a worker's bond, as far as there is one, pays `takers` in turn and burns the rest. Says how much was taken.
+	fn slash(worker: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Balance;
 }
 
 /// What the winning ticket of a block decides. A ticket binds to its block's parent and cannot be had anew without the work, other
@@ -59,15 +59,6 @@ pub trait AssignmentLedger {
 pub trait TicketSource {
 	/// The ticket of this block, once its work is proved; before that, of the block before.
 	fn ticket() -> [u8; 32];
-}
-
-/// What became of a slashed bond.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Slashed {
-	/// What was taken.
-	pub taken: Balance,
-	/// What of it was burned.
-	pub burned: Balance,
 }
 
 /// The rewards of blocks, as results see them.

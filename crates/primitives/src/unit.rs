@@ -200,10 +200,14 @@ impl TaskSpec {
 	/// running metrics.
 	pub fn opened_entries(&self, program: &Program) -> Vec<OpIndex> {
 		let mut entries = self.output_ops(program);
-		if program.metrics_op().is_some() {
-			entries.push(OpIndex(program.trace_entries(self.job.steps()).saturating_sub(1)));
-		}
+		entries.extend(self.last_metrics(program));
 		entries
+	}
+
+	/// The position in the trace of the running metrics after a unit's last step, if the graph has metrics.
+	fn last_metrics(&self, program: &Program) -> Option<OpIndex> {
+		let steps = self.job.steps();
+		program.tail_entry(steps, steps.checked_sub(1)?)
 	}
 
 	/// The positions in the trace of a unit's outputs: of each parameter's last update, or of each step's classes.
@@ -249,14 +253,14 @@ impl TaskSpec {
 			return Err(ResultError::WrongCount);
 		}
 		let output_ops = self.output_ops(program);
-		let last_metrics = program.metrics_op().is_some();
-		if result.outputs.len() != output_ops.len().saturating_add(usize::from(last_metrics)) {
+		let last_metrics = self.last_metrics(program);
+		if result.outputs.len() != output_ops.len().saturating_add(usize::from(last_metrics.is_some())) {
 			return Err(ResultError::WrongCount);
 		}
 		let entries = program.trace_entries(self.job.steps());
 		let committed = |op, opening: &Opening| Trace::verify(&result.trace_root, entries, op, opening);
-		if let Some(opening) = result.outputs.last().filter(|_| last_metrics) {
-			let entry = committed(OpIndex(entries.saturating_sub(1)), opening);
+		if let Some((index, opening)) = last_metrics.zip(result.outputs.last()) {
+			let entry = committed(index, opening);
 			let entry = entry.map_err(|_| ResultError::BadOutputOpening)?;
 			let UnitMetrics { loss, correct, .. } = result.metrics;
 			if entry != (RunningMetrics { loss, correct }).to_entry() {

@@ -11,6 +11,8 @@ use crate::{AccountId, Assignment, AssignmentId, Balance, BlockNumber, TaskId};
 
 /// Keys of the miner: they sign seals and results.
 pub const KEY_TYPE: KeyTypeId = KeyTypeId(*b"labo");
+/// Engine of the digests that name a block's author and hold its seal: the one that `sc-consensus-pow` reads.
+pub const ENGINE_ID: sp_runtime::ConsensusEngineId = *b"pow_";
 /// The inherent that carries the work proof.
 pub const INHERENT_IDENTIFIER: InherentIdentifier = *b"workprof";
 

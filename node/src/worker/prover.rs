@@ -7,7 +7,7 @@ use std::{
 	thread::JoinHandle,
 };
 
-use labora_engine::{Engine, EngineError, NoMiner};
+use labora_engine::{EngineError, NoMiner};
 use labora_graph::Trace;
 use labora_primitives::{Answer, AssignmentId, Claim, SpecError, StandingResult};
 use labora_witness::{MergeWitness, StepsWitness};
@@ -115,7 +115,7 @@ fn prove(shared: &Shared, request: &Request) -> Result<BTreeMap<Claim, Answer>, 
 	let Request { result, origin, .. } = request;
 	let spec = &origin.spec;
 	let program = origin.program().map_err(ProveError::Spec)?;
-	let engine = Engine::best(1);
+	let engine = &shared.engine;
 	let mut answers = BTreeMap::new();
 	match shared.tensors.inputs(origin, &program)? {
 		Inputs::Merge(sets) => {

@@ -6,7 +6,8 @@ use codec::Encode;
 use labora_primitives::{AccountId, Hash, KEY_TYPE};
 use labora_runtime::{
 	opaque::{Block, UncheckedExtrinsic as OpaqueExtrinsic},
-	Address, Nonce, RuntimeCall, Signature, SignedPayload, TxExtension, UncheckedExtrinsic,
+	signing::SigningContext,
+	Address, Nonce, RuntimeCall, Signature, UncheckedExtrinsic,
 };
 use sc_transaction_pool_api::{InPoolTransaction, TransactionPool, TransactionSource, TransactionStatusStreamFor};
 use sp_api::{ApiError, Core, ProvideRuntimeApi};
@@ -105,7 +106,7 @@ where
 	}
 
 	/// What a signature binds to, as of the best block.
-	fn context(&self, best: Hash, nonce: Nonce) -> Result<Context, TransactionError> {
+	fn context(&self, best: Hash, nonce: Nonce) -> Result<SigningContext, TransactionError> {
 		let version = self.client.runtime_api().version(best)?;
 		let info = self.client.info();
 		let genesis = info.genesis_hash;
@@ -114,22 +115,15 @@ where
 			Some(hash) if birth > 0 => (Era::mortal(MORTALITY, birth.into()), hash),
 			_ => (Era::Immortal, genesis),
 		};
-		Ok(Context { spec: version.spec_version, transaction: version.transaction_version, genesis, era, birth, nonce })
+		Ok(SigningContext {
+			spec: version.spec_version,
+			transaction: version.transaction_version,
+			genesis,
+			era,
+			birth,
+			nonce,
+		})
 	}
-}
-
-/// What a signature binds to.
-struct Context {
-	/// Version of the runtime.
-	spec: u32,
-	/// Version of its calls.
-	transaction: u32,
-	genesis: Hash,
-	/// When the extrinsic is valid.
-	era: Era,
-	/// The block that its life begins with.
-	birth: Hash,
-	nonce: Nonce,
 }
 
 /// Signs a call with an account's key.
@@ -137,24 +131,9 @@ fn sign(
 	keystore: &dyn Keystore,
 	account: &AccountId,
 	call: RuntimeCall,
-	context: &Context,
+	context: &SigningContext,
 ) -> Result<OpaqueExtrinsic, TransactionError> {
-	let extension: TxExtension = (
-		frame_system::AuthorizeCall::new(),
-		frame_system::CheckNonZeroSender::new(),
-		frame_system::CheckSpecVersion::new(),
-		frame_system::CheckTxVersion::new(),
-		frame_system::CheckGenesis::new(),
-		frame_system::CheckEra::from(context.era),
-		frame_system::CheckNonce::from(context.nonce),
-		frame_system::CheckWeight::new(),
-		pallet_transaction_payment::ChargeTransactionPayment::from(0),
-		frame_metadata_hash_extension::CheckMetadataHash::new(false),
-		frame_system::WeightReclaim::new(),
-	);
-	let Context { spec, transaction, genesis, birth, .. } = *context;
-	let implicit = ((), (), spec, transaction, genesis, birth, (), (), (), None, ());
-	let payload = SignedPayload::from_raw(call, extension, implicit);
+	let payload = context.payload(call);
 	let key = sr25519::Public::from_raw(account.clone().into());
 	let signature = payload.using_encoded(|bytes| keystore.sr25519_sign(KEY_TYPE, &key, bytes))?;
 	let signature = Signature::Sr25519(signature.ok_or(TransactionError::NoKey)?);
@@ -179,7 +158,7 @@ mod tests {
 	fn signed(account: &AccountId, keystore: &MemoryKeystore, genesis: Hash) -> OpaqueExtrinsic {
 		let call = RuntimeCall::Workers(pallet_workers::Call::register { slots: 2, memory: 64 });
 		let (spec, transaction) = (VERSION.spec_version, VERSION.transaction_version);
-		let context = Context { spec, transaction, genesis, era: Era::Immortal, birth: genesis, nonce: NONCE };
+		let context = SigningContext { spec, transaction, genesis, era: Era::Immortal, birth: genesis, nonce: NONCE };
 		sign(keystore, account, call, &context).unwrap()
 	}
 
@@ -220,7 +199,7 @@ mod tests {
 	fn without_the_key_nothing_is_signed() {
 		let (account, keystore) = (AccountId::new([1; 32]), MemoryKeystore::new());
 		let context =
-			Context { spec: 1, transaction: 1, genesis: GENESIS, era: Era::Immortal, birth: GENESIS, nonce: 0 };
+			SigningContext { spec: 1, transaction: 1, genesis: GENESIS, era: Era::Immortal, birth: GENESIS, nonce: 0 };
 		let call = RuntimeCall::Workers(pallet_workers::Call::leave {});
 		assert!(matches!(sign(&keystore, &account, call, &context), Err(TransactionError::NoKey)));
 	}

@@ -10,8 +10,7 @@ impl<T: Config> Pallet<T> {
 	/// it to itself, and loses the block; a block's hash it could vary at will.
 	pub(crate) fn draw(id: AssignmentId, now: BlockNumber) {
 		let Some(result) = T::Results::standing(id) else { return };
-		let Some(spec) = T::Results::spec(result.unit.task) else { return };
-		let Ok(program) = spec.check() else { return };
+		let Some((spec, program)) = Self::task(&result) else { return };
 		let seed = (b"labora/audit/1", T::Tickets::ticket(), id).using_encoded(blake2_256);
 		let (steps, blocks) = (T::AuditSteps::get(), T::AuditBlocks::get());
 		let claims = spec.audit(&program, result.unit.kind, &seed, steps, blocks);

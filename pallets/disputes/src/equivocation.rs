@@ -3,16 +3,14 @@
 use codec::DecodeAll;
 use frame_support::traits::tokens::Preservation;
 use frame_system::pallet_prelude::HeaderFor;
+use labora_primitives::ENGINE_ID;
 use sp_core::sr25519;
 use sp_runtime::{
 	traits::{CheckedSub, Hash, Header, One},
-	ConsensusEngineId, DigestItem,
+	DigestItem,
 };
 
 use super::*;
-
-/// Engine of the digests that name a block's author and hold its seal: the one of `sc-consensus-pow`.
-pub const ENGINE_ID: ConsensusEngineId = *b"pow_";
 
 impl<T: Config> Pallet<T> {
 	pub(crate) fn punish_equivocation(
@@ -40,7 +38,7 @@ impl<T: Config> Pallet<T> {
 			true => Vec::new(),
 			false => alloc::vec![(reporter.clone(), CHALLENGER_SHARE.mul_floor(amount))],
 		};
-		let mut slashed = T::Assignments::slash(&author, amount, &takers).taken;
+		let mut slashed = T::Assignments::slash(&author, amount, &takers);
 		// An author of idle blocks needs no bond; it is paid at once, and loses what it has.
 		let (left, keep, best) = (amount.saturating_sub(slashed), Preservation::Expendable, Precision::BestEffort);
 		let burned = T::Currency::burn_from(&author, left, keep, best, Fortitude::Force).unwrap_or(0);

@@ -34,6 +34,7 @@ use frame_support::{
 		tokens::{Fortitude, Precision, Restriction},
 	},
 };
+use labora_graph::Program;
 use labora_primitives::{
 	answer_chunks,
 	limits::{MAX_DEMANDS, MAX_STANDING},
@@ -339,8 +340,7 @@ pub mod pallet {
 			let now = Self::now();
 			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
 			ensure!(now <= result.due, Error::<T>::WindowOver);
-			let spec = T::Results::spec(result.unit.task).ok_or(Error::<T>::NoStandingResult)?;
-			let program = spec.check().map_err(|_| Error::<T>::NoStandingResult)?;
+			let (spec, program) = Self::task(&result).ok_or(Error::<T>::NoStandingResult)?;
 			ensure!(spec.has_part(&program, &result.unit, &claim), Error::<T>::NoSuchPart);
 
 			let demands = Demands::<T>::get(assignment);
@@ -444,6 +444,13 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
+	/// The task of a result, and its program.
+	fn task(result: &StandingResult) -> Option<(TaskSpec, Program)> {
+		let spec = T::Results::spec(result.unit.task)?;
+		let program = spec.check().ok()?;
+		Some((spec, program))
+	}
+
 	/// What it costs to judge an answer.
 	fn judgement(claim: &Claim, answer: &Answer) -> Weight {
 		let weight = T::WeightInfo::answer(answer_chunks(answer));
@@ -454,8 +461,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn judge(result: &StandingResult, claim: &Claim, answer: &Answer) -> Result<bool, Error<T>> {
-		let spec: TaskSpec = T::Results::spec(result.unit.task).ok_or(Error::<T>::NoStandingResult)?;
-		let program = spec.check().map_err(|_| Error::<T>::NoStandingResult)?;
+		let (spec, program) = Self::task(result).ok_or(Error::<T>::NoStandingResult)?;
 		let sets = match claim {
 			Claim::Merged { .. } => T::Results::sets(result.unit.task, result.unit.round),
 			_ => Vec::new(),
@@ -533,7 +539,7 @@ impl<T: Config> Pallet<T> {
 		let shares = share_out(rest, &losses);
 		let victims = fallen.victims.into_iter().map(|(who, _)| who).zip(shares);
 		let takers: Vec<_> = winner.iter().map(|winner| (winner.clone(), share)).chain(victims).collect();
-		let slashed = T::Assignments::slash(&fallen.worker, fallen.stake, &takers).taken;
+		let slashed = T::Assignments::slash(&fallen.worker, fallen.stake, &takers);
 		let worker = fallen.worker;
 		Self::deposit_event(Event::ResultFell { assignment, worker, fault, claim, slashed, winner });
 	}

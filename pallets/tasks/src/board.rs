@@ -35,26 +35,6 @@ impl<T: Config> Pallet<T> {
 		OpenTasks::<T>::mutate(|open| open.retain(|(_, other)| *other != task));
 	}
 
-	/// The open units of one task.
-	fn open_units_of(task: TaskId) -> Vec<OpenUnit> {
-		let (Some(spec), Some(info)) = (Specs::<T>::get(task), Tasks::<T>::get(task)) else { return Vec::new() };
-		let memory = spec.unit_memory();
-		// A result needs room among those whose windows run: else its unit would be computed for nothing.
-		let standing = StandingOf::<T>::decode_len(task).unwrap_or(0);
-		if standing.saturating_add(info.units.len()) > MAX_STANDING as usize {
-			return Vec::new();
-		}
-		let stake = T::Disputes::stake(spec.price, spec.graph.ops.len() as u32);
-		let unit = |kind| UnitRef { task, round: info.round, kind };
-		let of = |kind| OpenUnit { unit: unit(kind), memory, deadline: spec.deadline, stake };
-		let open = info.units.iter().enumerate().filter(|(_, state)| **state == UnitState::Open);
-		match info.phase {
-			Phase::Units => open.map(|(unit, _)| of(UnitKind::Steps(unit as u16))).collect(),
-			Phase::Merge => open.map(|_| of(UnitKind::Merge)).collect(),
-			Phase::Unfunded | Phase::Completed | Phase::Cancelled => Vec::new(),
-		}
-	}
-
 	/// The state of a unit, if it is one of the task's current phase.
 	pub(crate) fn state_mut(info: &mut TaskInfo, unit: UnitRef) -> Option<&mut UnitState> {
 		let index = match (unit.kind, info.phase) {
@@ -75,7 +55,22 @@ impl<T: Config> TaskBoard for Pallet<T> {
 	}
 
 	fn open_units(task: TaskId) -> Vec<OpenUnit> {
-		Self::open_units_of(task)
+		let (Some(spec), Some(info)) = (Specs::<T>::get(task), Tasks::<T>::get(task)) else { return Vec::new() };
+		let memory = spec.unit_memory();
+		// A result needs room among those whose windows run: else its unit would be computed for nothing.
+		let standing = StandingOf::<T>::decode_len(task).unwrap_or(0);
+		if standing.saturating_add(info.units.len()) > MAX_STANDING as usize {
+			return Vec::new();
+		}
+		let stake = T::Disputes::stake(spec.price, spec.graph.ops.len() as u32);
+		let unit = |kind| UnitRef { task, round: info.round, kind };
+		let of = |kind| OpenUnit { unit: unit(kind), memory, deadline: spec.deadline, stake };
+		let open = info.units.iter().enumerate().filter(|(_, state)| **state == UnitState::Open);
+		match info.phase {
+			Phase::Units => open.map(|(unit, _)| of(UnitKind::Steps(unit as u16))).collect(),
+			Phase::Merge => open.map(|_| of(UnitKind::Merge)).collect(),
+			Phase::Unfunded | Phase::Completed | Phase::Cancelled => Vec::new(),
+		}
 	}
 
 	fn assigned(unit: UnitRef, assignment: AssignmentId) {

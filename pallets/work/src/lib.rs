@@ -48,8 +48,7 @@ use sp_runtime::{
 
 pub use weights::WeightInfo;
 
-/// Engine of the pre-runtime digest that names the block's author: the one `sc-consensus-pow` reads.
-pub const ENGINE_ID: sp_runtime::ConsensusEngineId = *b"pow_";
+pub use labora_primitives::ENGINE_ID;
 
 /// Spans of blocks that the recent usefulness looks back on.
 pub const SPANS: u32 = 16;

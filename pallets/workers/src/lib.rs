@@ -31,7 +31,7 @@ use frame_support::{
 };
 use labora_primitives::{
 	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, OpenUnit,
-	RewardLedger, Slashed, TaskBoard, TicketSource, UnitRef, Worker,
+	RewardLedger, TaskBoard, TicketSource, UnitRef, Worker,
 };
 use sp_runtime::{traits::SaturatedConversion, Permill};
 
@@ -452,8 +452,8 @@ impl<T: Config> AssignmentLedger for Pallet<T> {
 		Workers::<T>::mutate_extant(worker, |worker| worker.staked = worker.staked.saturating_sub(stake));
 	}
 
-	fn slash(who: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Slashed {
-		let Some(mut worker) = Workers::<T>::get(who) else { return Slashed::default() };
+	fn slash(who: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Balance {
+		let Some(mut worker) = Workers::<T>::get(who) else { return 0 };
 		let reason = HoldReason::Bond.into();
 		let amount = amount.min(worker.bond);
 		let mut left = amount;
@@ -476,6 +476,6 @@ impl<T: Config> AssignmentLedger for Pallet<T> {
 		worker.bond = worker.bond.saturating_sub(taken);
 		Workers::<T>::insert(who, worker);
 		Self::deposit_event(Event::WorkerSlashed { worker: who.clone(), taken, burned });
-		Slashed { taken, burned }
+		taken
 	}
 }
