@@ -12,11 +12,14 @@ use labora_primitives::{
 	money::{challenge_bond, stake},
 	Answer, Assignment, AssignmentId, Claim, Phase, StandingResult, TaskId, UnitKind,
 };
-use labora_runtime::{constants::*, Balances, Disputes, Hash, Runtime, RuntimeEvent, RuntimeOrigin, System, Workers};
+use labora_runtime::{
+	constants::*, Balances, Disputes, Hash, Header, Runtime, RuntimeEvent, RuntimeOrigin, System, Workers,
+};
 use labora_tensor::{BlockIndex, Commitment, Tensor};
 use labora_witness::{next, Honest, MergeWitness, Next, Shown, StepsWitness};
 use pallet_disputes::Fault;
 use sp_core::Pair;
+use sp_runtime::{traits::Header as _, DigestItem};
 
 type DisputeError = pallet_disputes::Error<Runtime>;
 type DisputeEvent = pallet_disputes::Event<Runtime>;
@@ -509,6 +512,28 @@ fn answers_and_challenges_that_are_none_are_named() {
 }
 
 #[test]
+fn a_window_is_kept_open_no_longer_than_a_search_takes() {
+	with_units(|_, units| {
+		let computed = compute(&units[0], &[initial_parameter()]);
+		let id = units[0].id;
+		let result = block(&OTHER, || computed.submit());
+		// Whoever asks again and again, for something that decides nothing, holds up the payment of the task's later results.
+		let claim = Claim::Trace { first: 0, count: 1 };
+		let (mut last, mut asked) = (result.due, 0);
+		while let Some(standing) = standing(id) {
+			last = standing.due;
+			block(&OTHER, || asked += u32::from(challenge(id, claim).is_ok()));
+			block(&OTHER, || answer_all(&computed));
+		}
+		let most = 6 * (ANSWER_WINDOW + result.took / 4 + FOLLOW_UP_WINDOW);
+		assert_eq!(last, result.due + most, "{asked} challenges");
+		// The last demand may be made in the last block; then it is paid, and this looks at every second block.
+		assert!(System::block_number() <= last + ANSWER_WINDOW + result.took / 4 + 1 + 2);
+		assert_eq!(fell(id), None);
+	});
+}
+
+#[test]
 fn a_bond_is_locked_while_something_is_at_stake_and_for_a_while_after() {
 	with_units(|_, units| {
 		type WorkerError = pallet_workers::Error<Runtime>;
@@ -535,20 +560,51 @@ fn a_bond_is_locked_while_something_is_at_stake_and_for_a_while_after() {
 	});
 }
 
+/// A header that its author sealed. The state's root is that of no state.
+fn sealed_by(pair: &sp_core::sr25519::Pair, height: u32, parent: Hash, state: u8) -> Box<Header> {
+	let author = labora_primitives::AccountId::from(pair.public());
+	let logs = vec![DigestItem::PreRuntime(pallet_work::ENGINE_ID, codec::Encode::encode(&author))];
+	let mut header =
+		Header::new(height, Default::default(), [state; 32].into(), parent, sp_runtime::generic::Digest { logs });
+	let seal = pair.sign(header.hash().as_bytes());
+	header.digest_mut().push(DigestItem::Seal(pallet_work::ENGINE_ID, seal.0.to_vec()));
+	Box::new(header)
+}
+
+#[test]
+fn keys_that_cost_nothing_leave_a_height_room_for_reports_of_workers() {
+	use frame_support::traits::fungible::Mutate;
+	let key = |index: u8| sp_core::sr25519::Pair::from_seed(&[index; 32]);
+	let account = |index| labora_primitives::AccountId::from(key(index).public());
+	new_chain().execute_with(|| {
+		const PLACES: u8 = pallet_disputes::MAX_REPORTS_PER_HEIGHT as u8 / 2;
+		block(&OTHER, || {
+			for index in 1..=PLACES + 1 {
+				assert_ok!(<Balances as Mutate<_>>::mint_into(&account(index), LAB));
+			}
+			assert_ok!(<Balances as Mutate<_>>::mint_into(&account(100), ENDOWMENT));
+			register_worker(&account(100), 1);
+		});
+		block(&OTHER, || {
+			let parent = System::block_hash(1);
+			let report = |index| {
+				let [first, second] = [1, 2].map(|state| sealed_by(&key(index), 2, parent, state));
+				Disputes::report_equivocation(RuntimeOrigin::signed(SPONSOR), first, second)
+			};
+			for index in 1..=PLACES {
+				assert_ok!(report(index));
+			}
+			assert_noop!(report(PLACES + 1), DisputeError::TooManyReports);
+			assert_ok!(report(100));
+		});
+	});
+}
+
 #[test]
 fn two_sealed_headers_on_one_parent_are_punished_once() {
-	use labora_runtime::Header;
-	use sp_runtime::{traits::Header as _, DigestItem};
 	let pair = sp_core::sr25519::Pair::from_seed(&[5; 32]);
 	let author = labora_primitives::AccountId::from(pair.public());
-	let header_on = |height: u32, parent: Hash, state: u8| {
-		let logs = vec![DigestItem::PreRuntime(pallet_work::ENGINE_ID, codec::Encode::encode(&author))];
-		let mut header =
-			Header::new(height, Default::default(), [state; 32].into(), parent, sp_runtime::generic::Digest { logs });
-		let seal = pair.sign(header.hash().as_bytes());
-		header.digest_mut().push(DigestItem::Seal(pallet_work::ENGINE_ID, seal.0.to_vec()));
-		Box::new(header)
-	};
+	let header_on = |height: u32, parent: Hash, state: u8| sealed_by(&pair, height, parent, state);
 	let header = |height: u32, state: u8| header_on(height, System::block_hash(height - 1), state);
 	let report = |first, second| Disputes::report_equivocation(RuntimeOrigin::signed(SPONSOR), first, second);
 	new_chain().execute_with(|| {

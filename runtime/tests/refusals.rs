@@ -298,6 +298,26 @@ fn a_worker_with_too_little_memory_gets_nothing() {
 }
 
 #[test]
+fn tasks_that_nobody_can_take_keep_no_other_from_its_turn() {
+	new_chain().execute_with(|| {
+		let small = training_spec();
+		let mut large = labora_primitives::TaskSpec { price: 5 * PRICE, ..training_spec() };
+		(large.dataset.rows, large.dataset.examples) = (1 << 14, 1 << 14);
+		block(&OTHER, || {
+			assert_ok!(Workers::register(RuntimeOrigin::signed(MINER), 1, 1));
+			// More of them than a block passes over.
+			for _ in 0..2 * pallet_workers::MAX_UNTAKEN_TASKS {
+				register_task(large.clone(), 20 * PRICE);
+			}
+		});
+		let cheap = block(&OTHER, || register_task(small, 100 * PRICE));
+		blocks(4);
+		let given = assignments(&MINER);
+		assert!(matches!(&given[..], [one] if one.unit.task == cheap), "{given:?}");
+	});
+}
+
+#[test]
 fn the_better_price_is_served_first() {
 	new_chain().execute_with(|| {
 		let cheap = training_spec();

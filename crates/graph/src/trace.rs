@@ -141,7 +141,8 @@ impl Trace {
 	}
 
 	/// An entry according to an opening of the trace of that root, which has `entries` entries
-	/// ([`Program::trace_entries`]): the commitment of an op's output, or running metrics.
+	/// ([`Program::trace_entries`]): the commitment of an op's output, or running metrics. A trace with something else than zeros
+	/// after its last entry does not open there.
 	pub fn verify(
 		root: &Commitment,
 		entries: u32,
@@ -150,7 +151,13 @@ impl Trace {
 	) -> Result<Commitment, OpeningError> {
 		let chunk = trace_chunk(entries, index).ok_or(OpeningError::DataLength)?;
 		let data = opening.verify(root, &chunk)?;
-		let at = (index.0 % COMMITMENTS_PER_CHUNK) as usize * 32;
+		let entry = (index.0 % COMMITMENTS_PER_CHUNK) as usize;
+		let at = entry * 32;
+		let left = (entries - index.0) as usize;
+		let padding = data.get((entry + left).saturating_mul(32)..).unwrap_or_default();
+		if padding.iter().any(|byte| *byte != 0) {
+			return Err(OpeningError::Padding);
+		}
 		let bytes = data.get(at..at.saturating_add(32)).and_then(|bytes| bytes.try_into().ok());
 		bytes.map(Commitment).ok_or(OpeningError::DataLength)
 	}
@@ -232,6 +239,20 @@ mod tests {
 				assert_eq!(verify(entries), Err(OpeningError::DataLength));
 			}
 			assert_eq!(trace.open(OpIndex(entries.into())), None);
+		}
+	}
+
+	#[test]
+	fn what_follows_the_last_entry_is_zero() {
+		for entries in [1u32, 31, 33, 63] {
+			// The same list with one entry more than it should have.
+			let long = Trace((0..=entries).map(|i| Commitment([i as u8 + 1; 32])).collect());
+			let open = |index| long.open(OpIndex(index)).unwrap();
+			let verify = |index| Trace::verify(&long.root(), entries, OpIndex(index), &open(index));
+			assert_eq!(verify(entries - 1), Err(OpeningError::Padding));
+			if entries > 32 {
+				assert_eq!(verify(0), Ok(long.0[0]), "another chunk");
+			}
 		}
 	}
 }

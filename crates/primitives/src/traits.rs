@@ -83,8 +83,8 @@ pub trait ResultLedger {
 	fn spec(task: TaskId) -> Option<TaskSpec>;
 	/// Commitments of the parameters of a round's results, for its merge.
 	fn sets(task: TaskId, round: u32) -> Vec<Vec<labora_tensor::Commitment>>;
-	/// The result's window ends no earlier.
-	fn extend(id: AssignmentId, due: BlockNumber);
+	/// The result's window ends no earlier, but at most so many blocks after it would have ended unchallenged.
+	fn extend(id: AssignmentId, due: BlockNumber, most: BlockNumber);
 	/// The result is wrong: takes it back and what was built on it.
 	fn fall(id: AssignmentId) -> Option<Fallen>;
 }

@@ -28,6 +28,8 @@ pub enum OpeningError {
 	SiblingCount,
 	/// The bytes and siblings do not hash to the commitment.
 	Mismatch,
+	/// What follows the last element is not zero.
+	Padding,
 }
 
 /// Bytes of some chunks of a tensor (or chaining values of some nodes of its tree), in order, and the chaining values of

@@ -32,6 +32,7 @@ impl<T: Config> Pallet<T> {
 		Self::check_seal(first, &author)?;
 		Self::check_seal(second, &author)?;
 
+		let reported = Reports::<T>::decode_len(height).unwrap_or(0);
 		Reports::<T>::try_append(height, author.clone()).map_err(|()| Error::<T>::TooManyReports)?;
 		let amount = T::EquivocationSlash::get();
 		let takers = match reporter == author {
@@ -39,6 +40,8 @@ impl<T: Config> Pallet<T> {
 			false => alloc::vec![(reporter.clone(), CHALLENGER_SHARE.mul_floor(amount))],
 		};
 		let mut slashed = T::Assignments::slash(&author, amount, &takers);
+		// Half of the places are for who loses a bond: keys without one cost nothing to make.
+		ensure!(slashed > 0 || reported < MAX_REPORTS_PER_HEIGHT as usize / 2, Error::<T>::TooManyReports);
 		// An author of idle blocks needs no bond; it is paid at once, and loses what it has.
 		let (left, keep, best) = (amount.saturating_sub(slashed), Preservation::Expendable, Precision::BestEffort);
 		let burned = T::Currency::burn_from(&author, left, keep, best, Fortitude::Force).unwrap_or(0);

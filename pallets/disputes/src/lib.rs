@@ -56,6 +56,9 @@ pub const MAX_FALLS_PER_BLOCK: u32 = 1;
 pub const DUE_SPREAD: u32 = 64;
 /// A worker has, beside the window, a quarter of the time that the unit took it: what is shown may have to be computed again.
 const SHOWING: BlockNumber = 4;
+/// Challenges, one after the other, that lead to any wrong block: the trace's nodes, its entries, three times a tensor's nodes, the
+/// block. A search begun within a result's window ends in the time that these take.
+const MAX_SEARCH: BlockNumber = 6;
 /// Most authors of one height that are remembered as punished.
 pub const MAX_REPORTS_PER_HEIGHT: u32 = 64;
 
@@ -345,7 +348,7 @@ pub mod pallet {
 
 			let demands = Demands::<T>::get(assignment);
 			ensure!(demands.iter().all(|demand| demand.claim != claim), Error::<T>::AlreadyDemanded);
-			let open = demands.iter().filter(|demand| demand.by.is_some()).count() as u32;
+			let open = Self::challenges(&demands);
 			// The other half is the audit's.
 			ensure!(open < MAX_DEMANDS / 2, Error::<T>::TooManyDemands);
 			let bond = challenge_bond(T::ChallengeBond::get(), open);
@@ -386,11 +389,16 @@ pub mod pallet {
 				Self::deposit_event(Event::ProvenWrong { assignment, claim, by: who });
 				return Ok(Pays::No.into());
 			}
+			let crowded = Self::challenges(&demands) >= MAX_DEMANDS / 2;
 			demands.remove(at);
 			Self::keep(assignment, demands);
 			if let Some((challenger, bond)) = demand.by {
 				Self::end_challenge(assignment, &result, &claim, challenger, bond);
-				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()));
+				let answering = T::AnswerWindow::get().saturating_add(result.took / SHOWING);
+				let round = answering.saturating_add(T::FollowUpWindow::get());
+				// Whoever is kept out by a result's own challengers loses no time by it.
+				let most = if crowded { BlockNumber::MAX } else { round.saturating_mul(MAX_SEARCH) };
+				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()), most);
 			}
 			Self::deposit_event(Event::Answered { assignment, claim, by: who });
 			Ok(Pays::No.into())
@@ -433,6 +441,11 @@ impl<T: Config> Pallet<T> {
 		} else {
 			Demands::<T>::insert(id, demands);
 		}
+	}
+
+	/// The challenges among demands; the others are the audit's.
+	fn challenges(demands: &[Demand]) -> u32 {
+		demands.iter().filter(|demand| demand.by.is_some()).count() as u32
 	}
 
 	/// Notes a result for a block, or for one soon after it that has room.

@@ -115,8 +115,11 @@ impl<T: Config> ResultLedger for Pallet<T> {
 		results.map(|result| result.parameters.into_inner()).collect()
 	}
 
-	fn extend(id: AssignmentId, due: BlockNumber) {
-		Standing::<T>::mutate_extant(id, |result| result.due = result.due.max(due));
+	fn extend(id: AssignmentId, due: BlockNumber, most: BlockNumber) {
+		Standing::<T>::mutate_extant(id, |result| {
+			let last = Self::window_end(result.accepted, result.took).saturating_add(most);
+			result.due = result.due.max(due.min(last));
+		});
 	}
 
 	fn fall(id: AssignmentId) -> Option<Fallen> {

@@ -18,7 +18,7 @@ impl<T: Config> Pallet<T> {
 	) -> DispatchResult {
 		let unit = assignment.unit;
 		let took = now.saturating_sub(assignment.assigned);
-		let due = now.saturating_add(T::ResultWindow::get()).saturating_add(took);
+		let due = Self::window_end(now, took);
 		let base = match unit.kind {
 			UnitKind::Steps(_) => RoundParameters::<T>::get(unit.task, unit.round).unwrap_or_default(),
 			UnitKind::Merge => BoundedVec::new(),
@@ -41,6 +41,11 @@ impl<T: Config> Pallet<T> {
 		StandingOf::<T>::try_append(unit.task, assignment.id).map_err(|()| Error::<T>::TooManyResults)?;
 		Standing::<T>::insert(assignment.id, standing);
 		Ok(())
+	}
+
+	/// The last block of the window of a result that took so many blocks, if nobody extends it.
+	pub(crate) fn window_end(accepted: BlockNumber, took: BlockNumber) -> BlockNumber {
+		accepted.saturating_add(T::ResultWindow::get()).saturating_add(took)
 	}
 
 	/// Notes a result for a block, or for one soon after it that has room.

@@ -2,7 +2,7 @@
 //!
 //! A worker bonds an amount per slot, or more. Every unit that it is given puts part of the bond at stake, until its result has outlived
 //! its window: whoever has nothing left to stake is given nothing. At the end of every block a bounded scheduler gives open units, best price per
-//! multiply-accumulate first, to free slots, chosen by a hash of (ticket, unit, worker): nobody races for a unit, and no sponsor
+//! multiply-accumulate first, to free slots, drawn by a hash of (ticket, unit): nobody races for a unit, and no sponsor
 //! steers its task to its own machines. A missed deadline costs part of the stake and reopens the unit; repeated, it chills the
 //! worker for a while. A worker that leaves has its bond back after a while, in which what it did can still be reported.
 //!
@@ -31,7 +31,7 @@ use frame_support::{
 };
 use labora_primitives::{
 	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, OpenUnit,
-	RewardLedger, TaskBoard, TicketSource, UnitRef, Worker,
+	RewardLedger, TaskBoard, TaskId, TicketSource, UnitRef, Worker,
 };
 use sp_runtime::{traits::SaturatedConversion, Permill};
 
@@ -39,7 +39,8 @@ pub use weights::WeightInfo;
 
 /// Most units that one block assigns, and the most that one block finds overdue.
 pub const MAX_ASSIGNED_PER_BLOCK: u32 = 16;
-/// Tasks for whose units no worker was found, after which a block's scheduler gives up.
+/// Tasks for whose units no worker was found, after which a block's scheduler gives up: half of them the best paid ones, half from
+/// where the block before ended. So tasks that nobody can take keep no other from its turn.
 pub const MAX_UNTAKEN_TASKS: u32 = 16;
 /// Most workers that are asked for one unit.
 pub const MAX_CANDIDATES: usize = 32;
@@ -121,6 +122,10 @@ pub mod pallet {
 		BoundedVec<AssignmentId, ConstU32<{ MAX_SLOTS as u32 }>>,
 		ValueQuery,
 	>;
+
+	/// Where in the list of open tasks the next block's scheduler goes on, after the best paid ones.
+	#[pallet::storage]
+	pub type Turn<T> = StorageValue<_, u32, ValueQuery>;
 
 	/// The number of the next assignment.
 	#[pallet::storage]
@@ -390,24 +395,44 @@ impl<T: Config> Pallet<T> {
 		if roster.is_empty() {
 			return;
 		}
+		let mut assigned = 0;
+		let tasks = T::Tasks::open_tasks();
+		let best = Self::assign_from(now, &roster, &tasks, &mut assigned);
+		let turn = (Turn::<T>::get() as usize).max(best);
+		let more = tasks.get(turn..).unwrap_or_default();
+		let end = turn.saturating_add(Self::assign_from(now, &roster, more, &mut assigned));
+		// After the last task it is the first one's turn again.
+		let next = if end < tasks.len() { end as u32 } else { 0 };
+		if next != Turn::<T>::get() {
+			Turn::<T>::put(next);
+		}
+	}
+
+	/// Gives the open units of tasks to workers, until as many are given as a block may, or half of [`MAX_UNTAKEN_TASKS`] were passed
+	/// over. Says how many of the tasks had their turn.
+	fn assign_from(now: BlockNumber, roster: &[AccountId], tasks: &[TaskId], assigned: &mut u32) -> usize {
 		let draw = T::Tickets::ticket();
-		let (mut assigned, mut untaken): (u32, u32) = (0, 0);
+		let mut untaken: u32 = 0;
 		// A task without open units costs its few reads.
-		for task in T::Tasks::open_tasks() {
-			for unit in T::Tasks::open_units(task) {
-				if assigned >= MAX_ASSIGNED_PER_BLOCK || untaken >= MAX_UNTAKEN_TASKS {
-					return;
+		for (turns, task) in tasks.iter().enumerate() {
+			if untaken >= MAX_UNTAKEN_TASKS / 2 {
+				return turns;
+			}
+			for unit in T::Tasks::open_units(*task) {
+				if *assigned >= MAX_ASSIGNED_PER_BLOCK {
+					return turns;
 				}
 				let free = |who: &AccountId| Workers::<T>::get(who).filter(|worker| Self::is_free(worker, &unit, now));
-				let Some((who, worker)) = schedule::choose(&draw, &unit.unit, &roster, free) else {
+				let Some((who, worker)) = schedule::choose(&draw, &unit.unit, roster, free) else {
 					// Nobody takes the others either.
 					untaken = untaken.saturating_add(1);
 					break;
 				};
 				Self::assign(now, &unit, who, worker);
-				assigned = assigned.saturating_add(1);
+				*assigned = assigned.saturating_add(1);
 			}
 		}
+		tasks.len()
 	}
 
 	fn assign(now: BlockNumber, unit: &OpenUnit, who: AccountId, mut worker: Worker) {

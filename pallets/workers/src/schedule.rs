@@ -1,26 +1,36 @@
 //! Who gets a unit: a pure rule.
 
-use codec::Encode;
+use alloc::vec::Vec;
+use codec::{Decode, Encode};
 use labora_primitives::{AccountId, UnitRef, Worker};
 use sp_io::hashing::blake2_256;
 
 use crate::MAX_CANDIDATES;
 
-/// The free worker with the smallest hash of (draw, unit, worker), among at most [`MAX_CANDIDATES`] of the roster from a position
-/// that the draw and the unit choose.
+/// A free worker, among at most [`MAX_CANDIDATES`] of the roster from a position that the draw and the unit choose; each as likely as
+/// it has free slots, so that slots earn alike however many accounts they are spread over.
 pub fn choose(
 	draw: &[u8],
 	unit: &UnitRef,
 	roster: &[AccountId],
 	free: impl Fn(&AccountId) -> Option<Worker>,
 ) -> Option<(AccountId, Worker)> {
-	let [a, b, c, d, ..] = (draw, unit).using_encoded(blake2_256);
-	let start = (u32::from_le_bytes([a, b, c, d]) as usize).checked_rem(roster.len())?;
+	let drawn = (draw, unit).using_encoded(blake2_256);
+	let (start, slot) = <(u64, u64)>::decode(&mut &drawn[..]).ok()?;
+	let start = start.checked_rem(roster.len() as u64)? as usize;
 	let candidates = roster.iter().cycle().skip(start).take(MAX_CANDIDATES.min(roster.len()));
-	candidates
-		.filter_map(|who| free(who).map(|worker| (who, worker)))
-		.min_by_key(|(who, _)| (draw, unit, who).using_encoded(blake2_256))
-		.map(|(who, worker)| (who.clone(), worker))
+	let free: Vec<_> = candidates.filter_map(|who| free(who).map(|worker| (who, worker))).collect();
+	let slots = |worker: &Worker| u64::from(worker.slots.saturating_sub(worker.busy));
+	let all = free.iter().fold(0u64, |sum, (_, worker)| sum.saturating_add(slots(worker)));
+	let mut slot = slot.checked_rem(all)?;
+	let chosen = free.into_iter().find(|(_, worker)| match slot.checked_sub(slots(worker)) {
+		Some(left) => {
+			slot = left;
+			false
+		}
+		None => true,
+	});
+	chosen.map(|(who, worker)| (who.clone(), worker))
 }
 
 #[cfg(test)]
@@ -28,9 +38,9 @@ mod tests {
 	use super::*;
 	use labora_primitives::{TaskId, UnitKind};
 
-	fn worker() -> Worker {
+	fn worker(slots: u16) -> Worker {
 		Worker {
-			slots: 1,
+			slots,
 			busy: 0,
 			memory: 1,
 			bond: 0,
@@ -50,7 +60,7 @@ mod tests {
 	fn nobody_free_nobody_chosen() {
 		let roster = [AccountId::new([1; 32])];
 		assert_eq!(choose(&[0; 32], &unit(0), &roster, |_| None), None);
-		assert_eq!(choose(&[0; 32], &unit(0), &[], |_| Some(worker())), None);
+		assert_eq!(choose(&[0; 32], &unit(0), &[], |_| Some(worker(1))), None);
 	}
 
 	#[test]
@@ -59,10 +69,32 @@ mod tests {
 		let mut shares = std::collections::BTreeMap::new();
 		for block in 0..2_000u32 {
 			let parent = blake2_256(&block.to_le_bytes());
-			let (who, _) = choose(&parent, &unit(0), &roster, |_| Some(worker())).expect("all are free");
+			let (who, _) = choose(&parent, &unit(0), &roster, |_| Some(worker(1))).expect("all are free");
 			*shares.entry(who).or_insert(0u32) += 1;
 		}
 		assert_eq!(shares.len(), 100);
 		assert!(shares.values().all(|share| (2..60).contains(share)), "{shares:?}");
+	}
+
+	#[test]
+	fn slots_earn_alike_in_one_account_or_in_many() {
+		// A farm of sixteen slots, and a roster of 64 accounts with one each.
+		let farm = AccountId::new([255; 32]);
+		let roster: Vec<_> = (0..64u8).map(|i| AccountId::new([i; 32])).chain([farm.clone()]).collect();
+		let free = |who: &AccountId| Some(worker(if *who == farm { 16 } else { 1 }));
+		const DRAWS: u32 = 4_000;
+		let draws = (0..DRAWS).map(|block| blake2_256(&block.to_le_bytes()));
+		let won =
+			draws.filter(|draw| choose(draw, &unit(0), &roster, free).is_some_and(|(who, _)| who == farm)).count();
+		let share = won as f64 / f64::from(DRAWS);
+		assert!((share - 16.0 / 80.0).abs() < 0.04, "{share}");
+	}
+
+	#[test]
+	fn busy_slots_do_not_count() {
+		let roster = [AccountId::new([1; 32]), AccountId::new([2; 32])];
+		let free = |who: &AccountId| Some(Worker { busy: if *who == roster[0] { 4 } else { 1 }, ..worker(4) });
+		let draws = (0..400u32).map(|block| blake2_256(&block.to_le_bytes()));
+		assert!(draws.map(|draw| choose(&draw, &unit(0), &roster, free)).all(|chosen| chosen.unwrap().0 == roster[1]));
 	}
 }
