@@ -180,13 +180,13 @@ pub struct Worker {
 	pub answers: Answers,
 	/// It submits a unit's result when the unit has sealed so many blocks; none: never.
 	pub after: Option<usize>,
-	/// It takes no second unit.
-	pub leaves: bool,
+	/// It leaves when it was given so many units; none: never.
+	pub most: Option<usize>,
 	/// It submits another's result instead of computing.
 	pub copies: bool,
 	pub(crate) units: BTreeMap<AssignmentId, Computed>,
 	pub(crate) done: Once<(AssignmentId, Option<Claim>)>,
-	pub(crate) left: bool,
+	pub(crate) given: BTreeSet<AssignmentId>,
 }
 
 impl Worker {
@@ -197,11 +197,11 @@ impl Worker {
 			lie: Lie::None,
 			answers: Answers::All,
 			after: Some(0),
-			leaves: true,
+			most: Some(1),
 			copies: false,
 			units: BTreeMap::new(),
 			done: Once::default(),
-			left: false,
+			given: BTreeSet::new(),
 		}
 	}
 
@@ -236,8 +236,7 @@ impl Behaviour for Worker {
 	fn act(&mut self, me: &AccountId, view: &View) -> Vec<RuntimeCall> {
 		let mut calls = Vec::new();
 		for assignment in view.assignments_of(me) {
-			if self.leaves && !self.left {
-				self.left = true;
+			if self.given.insert(assignment.id) && self.most == Some(self.given.len()) {
 				calls.push(RuntimeCall::Workers(pallet_workers::Call::leave {}));
 			}
 			let sealed = view.seals.get(&assignment.id).map_or(0, Vec::len);

@@ -369,11 +369,8 @@ impl World {
 	/// A chain on which everyone has a purse and its slots, and the keeper its units.
 	pub fn new(genesis: &Genesis, mut agents: Vec<Agent>) -> Result<Self> {
 		let engine = genesis.engine.clone();
-		let keeper = crate::agents::Worker {
-			after: Some(SEALS_PER_UNIT),
-			leaves: false,
-			..crate::agents::Worker::honest(&engine)
-		};
+		let keeper =
+			crate::agents::Worker { after: Some(SEALS_PER_UNIT), most: None, ..crate::agents::Worker::honest(&engine) };
 		let mut all =
 			vec![Agent { uri: "//Miner".into(), pair: pair("//Miner"), ..Agent::new("keeper", KEEPER_SLOTS, keeper) }];
 		all.append(&mut agents);

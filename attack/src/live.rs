@@ -1,5 +1,5 @@
-//! The rows that are played on a live node: it mines and serves its own units, everyone else is a client with an account, a bond
-//! and an engine. All rows share one node and one minute.
+//! The rows that are played on a live node: it mines, serves its own units and watches the results of others (`--watch`); everyone else
+//! is a client with an account, a bond and an engine. All rows share one node and a minute or two.
 
 use std::{
 	collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use sp_runtime::DispatchError;
 use subxt::rpcs::rpc_params;
 
 use crate::{
-	agents::{Agent, Answers, Flooder, Impostor, Said, Seen, Still, View, Watcher, Worker},
+	agents::{Agent, Answers, Flooder, Impostor, Said, Seen, Still, View, Worker},
 	forge::{pair, sign, PURSE},
 	real::{balance, Genesis},
 	row::{lab, ratio, Row},
@@ -33,6 +33,8 @@ const LIVE: &str = "live node";
 const MEMORY: u32 = 2;
 /// Slots of the node's own miner.
 const SLOTS: usize = 6;
+/// Units in which one element is changed, each in another place.
+const CHANGED: u16 = 8;
 /// Longest that the rows may take.
 const LIMIT: Duration = Duration::from_secs(420);
 
@@ -225,32 +227,37 @@ impl Live {
 		balance(&self.client, &self.agent(name)?.account()).await
 	}
 
-	/// How a result of somebody fell.
-	fn fall_of(&self, name: &str) -> Result<Option<(Fault, Option<AccountId>)>> {
+	/// How results of somebody fell.
+	fn falls_of(&self, name: &str) -> Result<Vec<(Fault, Option<AccountId>)>> {
 		let account = self.agent(name)?.account();
-		Ok(self.events.iter().find_map(|event| match event {
+		let falls = self.events.iter().filter_map(|event| match event {
 			RuntimeEvent::Disputes(pallet_disputes::Event::ResultFell { worker, fault, winner, .. })
 				if *worker == account =>
 			{
 				Some((*fault, winner.clone()))
 			}
 			_ => None,
-		}))
+		});
+		Ok(falls.collect())
 	}
+}
+
+/// The account of the node, which mines and watches.
+fn miner() -> AccountId {
+	pair("//Miner").public().into()
 }
 
 /// Who takes part.
 fn agents(genesis: &Genesis) -> Vec<Agent> {
 	let engine = &genesis.engine;
 	let account = |name| Agent::new(name, 0, Still).account();
-	let watched = ["live honest", "no backward pass", "one element"].map(account);
+	let changing = Worker { most: Some(CHANGED.into()), ..Worker::lying(engine, Lie::OneElement) };
 	vec![
 		Agent::new("live honest", 1, Worker::honest(engine)),
 		Agent::new("no backward pass", 1, Worker::lying(engine, Lie::ZeroGradient)),
-		Agent::new("one element", 1, Worker::lying(engine, Lie::OneElement)),
+		Agent::new("one element", CHANGED, changing),
 		Agent::new("silent", 1, Worker { answers: Answers::Audits, ..Worker::honest(engine) }),
 		Agent::new("flooded", 1, Worker::honest(engine)),
-		Agent::new("live watcher", 0, Watcher::of(engine, watched)),
 		Agent::new("challenger", 0, Flooder::new(account("silent"), PURSE, 1)),
 		Agent::new("flooder", 0, Flooder::new(account("flooded"), PURSE - LAB, 32)),
 		Agent::new("impostor", 0, Impostor::new(account("silent"))),
@@ -261,7 +268,8 @@ fn agents(genesis: &Genesis) -> Vec<Agent> {
 pub async fn rows(genesis: &Genesis) -> Result<Vec<Row>> {
 	let dir = tempfile::tempdir()?;
 	let slots = SLOTS.to_string();
-	let node = Node::start(&dir.path().join("live"), &["--dev", "--mine", "--mining-threads", "1", "--slots", &slots])?;
+	let arguments = ["--dev", "--mine", "--mining-threads", "1", "--slots", &slots, "--watch"];
+	let node = Node::start(&dir.path().join("live"), &arguments)?;
 	let rows = play(genesis, &node).await;
 	if let Err(error) = &rows {
 		eprintln!("live rows: {error:?}\nthe end of the node's log:\n{}", last_lines(&node.log_text(), 30));
@@ -287,13 +295,13 @@ async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 	let funding = funding.collect();
 	live.send(None, &pair("//Alice"), funding).await?;
 	live.arrive().await?;
-	let workers: Vec<_> = live.agents.iter().filter(|agent| agent.slots > 0).map(|agent| agent.pair.clone()).collect();
-	for worker in &workers {
-		let call = pallet_workers::Call::register { slots: 1, memory: MEMORY };
-		live.send(None, worker, vec![RuntimeCall::Workers(call)]).await?;
+	let workers = live.agents.iter().filter(|agent| agent.slots > 0).map(|agent| (agent.pair.clone(), agent.slots));
+	for (worker, slots) in workers.collect::<Vec<_>>() {
+		let call = pallet_workers::Call::register { slots, memory: MEMORY };
+		live.send(None, &worker, vec![RuntimeCall::Workers(call)]).await?;
 	}
 	live.arrive().await?;
-	let miner = AccountId::from(pair("//Miner").public());
+	let miner = miner();
 	let start = Instant::now();
 	while live.client.mining_context(None, miner.clone()).await?.assignments.len() < SLOTS {
 		ensure!(start.elapsed() < LIMIT, "the node's own miner gets no units");
@@ -301,7 +309,7 @@ async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 		tokio::time::sleep(Duration::from_millis(200)).await;
 	}
 
-	let names: Vec<&str> = live.agents.iter().filter(|agent| agent.slots > 0).map(|agent| agent.name).collect();
+	let units: usize = live.agents.iter().map(|agent| usize::from(agent.slots)).sum();
 	let mut seeds = 20u64..;
 	let mut given = BTreeSet::new();
 	let mut registered = 0;
@@ -309,16 +317,15 @@ async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 		ensure!(start.elapsed() < LIMIT, "after {} s something is still open", LIMIT.as_secs());
 		let Some(view) = live.act().await? else { continue };
 		for agent in live.agents.iter().filter(|agent| agent.slots > 0) {
-			if view.assignments_of(&agent.account()).next().is_some() {
-				given.insert(agent.name);
-			}
+			given.extend(view.assignments_of(&agent.account()).map(|assignment| assignment.id));
 		}
-		let missing = names.len() - given.len();
-		// One after the other, so that their audits do not crowd the blocks. The node's own miner may draw some of the units: until
-		// everyone has one, there are more.
+		let missing = units - given.len();
+		// Two after two, so that their audits do not crowd the blocks. The node's own miner may draw some of the units: until
+		// everyone has its own, there are more.
 		if missing > 0 && live.height >= registered + 3 {
-			let shape = Shape { seed: seeds.next().unwrap_or(0), ..Shape::default() };
-			live.register(vec![Arc::new(Material::new(&genesis.folder, shape)?)]).await?;
+			let shapes = seeds.by_ref().take(missing.min(2)).map(|seed| Shape { seed, ..Shape::default() });
+			let materials = shapes.map(|shape| Material::new(&genesis.folder, shape).map(Arc::new));
+			live.register(materials.collect::<Result<_>>()?).await?;
 			registered = live.height;
 		}
 		let open = |agent: &Agent| {
@@ -337,16 +344,14 @@ async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 async fn judge(genesis: &Genesis, live: &Live) -> Result<Vec<Row>> {
 	let honest = live.balance("live honest").await?;
 	ensure!(honest > PURSE, "the honest worker earned something: {honest}");
-	ensure!(live.fall_of("live honest")?.is_none() && live.fall_of("flooded")?.is_none());
+	ensure!(live.falls_of("live honest")?.is_empty() && live.falls_of("flooded")?.is_empty());
 	let usefulness = Some(ratio(&live.client.usefulness(None).await?));
-	let watcher = live.agent("live watcher")?;
+	let miner = miner();
 	let how = |fall: &(Fault, Option<AccountId>)| match fall {
-		(fault, Some(_)) => {
-			format!("a client that computes it again has it fall ({fault:?}) and gets half of the stake")
-		}
+		(fault, Some(_)) => format!("the watching node has it fall ({fault:?}) and gets half of the stake"),
 		(fault, None) => format!("it falls by its audit ({fault:?})"),
 	};
-	let fell = |name| live.fall_of(name)?.with_context(|| format!("{name}: the result stands"));
+	let fell = |name| live.falls_of(name)?.pop().with_context(|| format!("{name}: the result stands"));
 	let row = |attack, outcome: String, attacker: Balance| {
 		ensure!(attacker < honest, "{attack}: {attacker} {honest}");
 		let (attacker, honest) = (lab(attacker), lab(honest));
@@ -354,11 +359,16 @@ async fn judge(genesis: &Genesis, live: &Live) -> Result<Vec<Row>> {
 	};
 
 	let skipped = how(&fell("no backward pass")?);
-	let changed = how(&fell("one element")?);
+	let falls = live.falls_of("one element")?;
+	let submitted = live.agent("one element")?.count("Tasks.submit_result", Ok(()));
+	ensure!(submitted == usize::from(CHANGED) && falls.len() == submitted, "{submitted} results, {} fell", falls.len());
+	ensure!(falls.iter().all(|(fault, _)| *fault == Fault::WrongBlock), "{falls:?}");
+	let watched = falls.iter().filter(|(_, winner)| *winner == Some(miner.clone())).count();
+	ensure!(watched > 0, "the watching node won nothing: {falls:?}");
 	let task = Material::new(&genesis.folder, Shape::default())?;
 	let alone = one_element_by_audit_alone(&task)?;
 	let changed = format!(
-		"{changed}; the audit alone finds {} of {} such units (expected {:.1} %), and {} of {} that leave an op out (expected {:.1} %)",
+		"all {submitted} units with another element each fall, {watched} by the watching node; the audit alone finds {} of {} such units (expected {:.1} %), and {} of {} that leave an op out (expected {:.1} %)",
 		alone.element_found,
 		alone.units,
 		alone.element_expected * 100.0,
@@ -386,8 +396,6 @@ async fn judge(genesis: &Genesis, live: &Live) -> Result<Vec<Row>> {
 	let reasons = reasons.into_iter().collect::<Vec<_>>().join(", ");
 	let posing = format!("{} answers refused ({reasons}), paid for, and nobody is worse off", impostor.said.len());
 
-	let challenges = watcher.count("Disputes.challenge", Ok(()));
-	ensure!(challenges > 0, "{:?}", watcher.said);
 	Ok(vec![
 		row("skipped backward pass, zero gradient", skipped, live.balance("no backward pass").await?)?,
 		row("one element changed in one tensor", changed, live.balance("one element").await?)?,

@@ -150,7 +150,7 @@ pub enum Lie {
 	None,
 	/// No backward pass: every gradient is zero, no parameter changes.
 	ZeroGradient,
-	/// One element of one tensor of one step is another.
+	/// One element of one tensor of one step is another: which one, the assignment's number draws.
 	OneElement,
 	/// The first layer of every step is right, what follows is random.
 	RandomActivations,
@@ -193,15 +193,29 @@ pub fn random_operands(shape: labora_tensor::Shape, seed: u32) -> Tensor {
 }
 
 /// Changes what the engine gave for a step into what a liar says.
-fn twist(lie: Lie, program: &Program, step: u32, parameters: &[Arc<Tensor>], outputs: &mut [Tensor]) {
+fn twist(
+	lie: Lie,
+	material: &Material,
+	id: AssignmentId,
+	step: u32,
+	parameters: &[Arc<Tensor>],
+	outputs: &mut [Tensor],
+) {
+	let program = &*material.program;
 	let is = |index: usize, wanted: fn(&Op) -> bool| program.op(index as u8).is_some_and(|(op, _)| wanted(op));
 	let first = |wanted: fn(&Op) -> bool| (0..outputs.len()).find(|index| is(*index, wanted)).unwrap_or(0);
 	let first_layer = first(|op| matches!(op, Op::MatMul { .. }));
 	let backward = first(|op| matches!(op, Op::SoftmaxGradient { .. }));
 	match lie {
 		Lie::None => {}
-		Lie::OneElement if step == 3 => outputs[first_layer].bytes_mut()[17] ^= 1,
-		Lie::OneElement => {}
+		Lie::OneElement => {
+			let mut random = noise((id.0 as u32).wrapping_mul(0x9E37_79B1));
+			let mut draw = |below: usize| random() as usize % below;
+			if draw(material.spec.job.steps() as usize) == step as usize {
+				let bytes = outputs[draw(outputs.len())].bytes_mut();
+				bytes[draw(bytes.len())] ^= 1;
+			}
+		}
 		Lie::ZeroGradient | Lie::RandomActivations => {
 			let from = if lie == Lie::ZeroGradient { backward } else { first_layer + 1 };
 			for (index, output) in outputs.iter_mut().enumerate().skip(from) {
@@ -243,7 +257,7 @@ impl Computed {
 		let mut steps: Vec<StepTensors> = Vec::new();
 		for step in 0..material.spec.job.steps() {
 			let mut tensors = engine.replay(&current, step, step, &|| false)?;
-			twist(lie, program, step, &current.parameters, &mut tensors.outputs);
+			twist(lie, material, id, step, &current.parameters, &mut tensors.outputs);
 			tensors.commitments = tensors.outputs.iter().map(Tensor::commitment).collect();
 			trace.extend_from_slice(&tensors.commitments);
 			if let Some(op) = program.metrics_op() {

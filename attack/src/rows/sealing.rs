@@ -63,7 +63,7 @@ pub async fn seal_and_abandon(genesis: &Genesis) -> Result<Row> {
 pub async fn re_mining(genesis: &Genesis) -> Result<Row> {
 	let most = MAX_SEALS as usize;
 	let attacker = Agent::new("attacker", 1, Worker { after: Some(most), ..Worker::honest(&genesis.engine) });
-	let finishing = Worker { after: Some(SEALS_PER_UNIT), leaves: false, ..Worker::honest(&genesis.engine) };
+	let finishing = Worker { after: Some(SEALS_PER_UNIT), most: None, ..Worker::honest(&genesis.engine) };
 	let agents = vec![attacker, Agent::new("honest", 1, finishing)];
 	let mut world = World::new(genesis, agents)?;
 	let task = Shape { units: 64, deadline: 190, seed: 50, ..Shape::default() };

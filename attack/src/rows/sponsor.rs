@@ -134,12 +134,14 @@ fn share(world: &mut World, mine: &[u16], others: &[u16], task: &Material, block
 pub async fn own_machines(genesis: &Genesis) -> Result<Row> {
 	let mut world = World::new(genesis, vec![])?;
 	let task = material(genesis, Shape { units: 4, seed: 80, ..Shape::default() })?;
-	// Five of its own slots of twenty-five: alike; the others' in workers of four slots; with more units than slots.
+	// Five of its own slots of twenty-five: alike; the others' in workers of four slots, as the lot is by slots, not by accounts; with
+	// more units than slots.
 	let alike = share(&mut world, &[1; 5], &[1; 20], &task, 300)?;
 	let split = share(&mut world, &[1; 5], &[4; 5], &task, 300)?;
 	let many = material(genesis, Shape { units: 16, seed: 81, ..Shape::default() })?;
 	let busy = share(&mut world, &[1; 2], &[4, 2], &many, 100)?;
 	ensure!((alike - 0.2).abs() < 0.05, "a fifth of the slots gets {alike} of the units");
+	ensure!((split - 0.2).abs() < 0.05, "spread over accounts, a fifth of the slots gets {split} of the units");
 	ensure!((busy - 0.25).abs() < 0.01, "when all slots are busy, a quarter of them gets {busy}");
 	// What a hundred units cost the sponsor, and bring its fifth of the machines; an honest worker with as many gets as much from others.
 	let units: Balance = 100;
@@ -147,13 +149,13 @@ pub async fn own_machines(genesis: &Genesis) -> Result<Row> {
 	let earned = lab(units * paid) * alike;
 	let attacker = 1_000.0 - lab(units * (paid + burned)) + earned;
 	let outcome = format!(
-		"a fifth of the slots gets {:.0} % of the units, and of {:.0} LAB paid {:.0} are burned and {:.0} go to others; but the lot is \
-		 drawn per worker: split into one-slot workers against four-slot ones, a fifth of the slots gets {:.0} % while units are scarce",
+		"a fifth of the slots gets {:.0} % of the units ({:.0} % as one-slot accounts against four-slot ones), and of {:.0} LAB paid {:.0} are \
+		 burned and {:.0} go to others",
 		alike * 100.0,
+		split * 100.0,
 		lab(units * PRICE),
 		lab(units * burned),
 		lab(units * paid) - earned,
-		split * 100.0,
 	);
 	let row = Row {
 		attack: "a sponsor's task on its own machines only",
