@@ -254,4 +254,24 @@ impl_runtime_apis! {
 			crate::benchmarks::dispatch(config)
 		}
 	}
+
+	#[cfg(feature = "try-runtime")]
+	impl frame_try_runtime::TryRuntime<Block> for Runtime {
+		#[allow(clippy::expect_used)]
+		fn on_runtime_upgrade(checks: frame_try_runtime::UpgradeCheckSelect) -> (Weight, Weight) {
+			let weight = Executive::try_runtime_upgrade(checks).expect("the upgrade keeps every invariant");
+			(weight, crate::configs::RuntimeBlockWeights::get().max_block)
+		}
+
+		#[allow(clippy::expect_used)]
+		fn execute_block(
+			block: <Block as BlockT>::LazyBlock,
+			state_root_check: bool,
+			signature_check: bool,
+			select: frame_try_runtime::TryStateSelect,
+		) -> Weight {
+			Executive::try_execute_block(block, state_root_check, signature_check, select)
+				.expect("the block executes, and every invariant holds after it")
+		}
+	}
 }
