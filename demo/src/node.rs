@@ -75,6 +75,11 @@ impl Node {
 		&self.url
 	}
 
+	/// Its process id.
+	pub fn id(&self) -> u32 {
+		self.child.id()
+	}
+
 	/// File of its log.
 	pub fn log(&self) -> &Path {
 		&self.log

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock};
 use labora_tensor::Commitment;
 
 use crate::{
-	node::tensor_store::{TensorStore, UploadError, MAX_UPLOADS, MAX_UPLOAD_BYTES},
+	node::tensor_store::{TensorStore, UploadError, MAX_UPLOADS, MAX_TENSOR_BYTES},
 	script::Script,
 };
 
@@ -80,7 +80,7 @@ fn expect(
 	offset: u64,
 	part: &[u8],
 ) -> Expected {
-	if total == 0 || total > MAX_UPLOAD_BYTES {
+	if total == 0 || total > MAX_TENSOR_BYTES {
 		return Err(|error| matches!(error, UploadError::BadSize));
 	}
 	if kept.contains(commitment) && total == bytes.len() as u64 {

@@ -15,6 +15,8 @@ const DEV_SLOTS_AT_LEAST: usize = 4;
 const DEV_BOND_PER_SLOT: u32 = 200;
 /// Memory offered per unit where `--worker-memory` is not given, MiB.
 const DEFAULT_WORKER_MEMORY: u32 = 2_048;
+/// Room for tensors where `--tensor-quota` is not given, MiB.
+const DEFAULT_TENSOR_QUOTA: u32 = 16_384;
 /// The miner of a development node: the runtime's development preset endows it.
 const DEV_MINER: &str = "//Miner";
 
@@ -30,6 +32,12 @@ pub struct Cli {
 	/// Whether and how to mine.
 	#[command(flatten)]
 	pub mining: MiningParams,
+	/// How much room tensors may take, MiB. 16384 by default.
+	///
+	/// What live tasks need stays; of the rest the longest unused goes. A tensor for which that makes not enough room is refused,
+	/// uploaded or fetched; what this node computes itself is kept in any case.
+	#[arg(long, value_name = "MIB", help_heading = "Tensors", default_value_t = DEFAULT_TENSOR_QUOTA, value_parser = value_parser!(u32).range(1..))]
+	pub tensor_quota: u32,
 }
 
 /// What else the executable does.
@@ -134,6 +142,8 @@ pub struct NodeOptions {
 	pub watching: Option<(f64, MinerKey)>,
 	/// Build on the best block that is here, also while no peer that the node was told of is connected (`--force-authoring`).
 	pub without_peers: bool,
+	/// Room for tensors, bytes.
+	pub tensor_quota: u64,
 }
 
 impl Cli {
@@ -144,6 +154,7 @@ impl Cli {
 			watching: self.mining.watch.map(|share| (share, self.mining.key(self.run.shared_params.is_dev()))),
 			// The SDK's configuration sets it with --dev, too. A development node that was told of peers waits for them all the same.
 			without_peers: self.run.force_authoring,
+			tensor_quota: u64::from(self.tensor_quota) << 20,
 		}
 	}
 }
@@ -278,6 +289,16 @@ mod tests {
 		assert_eq!(watching(&["--watch", "--miner-key", "//Eve"]), Some((1.0, MinerKey::Suri("//Eve".into()))));
 		for share in ["0", "1.1", "-1", "NaN", "all"] {
 			assert!(parse(&[&format!("--watch={share}")]).is_err(), "{share}");
+		}
+	}
+
+	#[test]
+	fn tensors_have_a_quota() {
+		let quota = |args: &[&str]| parse(args).map(|cli| cli.options().tensor_quota);
+		assert_eq!(quota(&[]).unwrap(), 16 << 30);
+		assert_eq!(quota(&["--dev", "--tensor-quota", "4294967295"]).unwrap(), u64::from(u32::MAX) << 20);
+		for bad in ["0", "-1", "4294967296"] {
+			assert!(quota(&["--tensor-quota", bad]).is_err());
 		}
 	}
 

@@ -8,6 +8,7 @@ use pallet_transaction_payment_rpc::{TransactionPayment, TransactionPaymentApiSe
 use substrate_frame_rpc_system::{System, SystemApiServer};
 
 use crate::{
+	exchange::Fetcher,
 	service::{FullClient, FullPool},
 	tensor_rpc::{LaboraRpcServer, TensorRpc},
 	tensor_store::TensorStore,
@@ -22,16 +23,18 @@ pub struct Deps {
 	pub pool: Arc<FullPool>,
 	/// The tensors.
 	pub store: Arc<TensorStore>,
+	/// What is fetched from peers.
+	pub fetcher: Arc<Fetcher>,
 	/// What the worker is at, if this node mines.
 	pub status: Option<Arc<WorkerStatus>>,
 }
 
 /// All methods of this node that the SDK does not bring itself.
 pub fn create(deps: &Deps) -> Result<RpcModule<()>, RegisterMethodError> {
-	let Deps { client, pool, store, status } = deps;
+	let Deps { client, pool, store, fetcher, status } = deps;
 	let mut module = RpcModule::new(());
 	module.merge(System::<_, _, Block>::into_rpc(System::new(client.clone(), pool.clone())))?;
 	module.merge(TransactionPayment::<_, Block>::into_rpc(TransactionPayment::new(client.clone())))?;
-	module.merge(TensorRpc::new(store.clone(), status.clone()).into_rpc())?;
+	module.merge(TensorRpc::new(store.clone(), fetcher.clone(), status.clone()).into_rpc())?;
 	Ok(module)
 }

@@ -10,12 +10,14 @@ use labora_runtime::{opaque::Block, RuntimeApi};
 use sc_basic_authorship::ProposerFactory;
 use sc_network::{
 	config::{FullNetworkConfiguration, SyncMode},
+	request_responses::IncomingRequest,
 	service::traits::NetworkService,
-	NetworkBackend,
+	NetworkBackend, ProtocolName,
 };
 use sc_network_sync::SyncingService;
 use sc_service::{BuildNetworkParams, Configuration, PartialComponents, SpawnTasksParams, TaskManager};
 use sc_telemetry::{Telemetry, TelemetryWorker};
+use sp_blockchain::HeaderBackend;
 use sp_core::sr25519;
 use sp_keystore::KeystorePtr;
 use tokio::sync::{mpsc, watch};
@@ -31,6 +33,7 @@ use crate::{
 		seal::{self, MinerKeyError},
 		LaboraBlockImport,
 	},
+	exchange::{self, Fetcher},
 	metrics, rpc,
 	tensor_store::TensorStore,
 	watcher::{self, WatchConfig},
@@ -70,6 +73,8 @@ const WATCHER_MEMORY: u32 = 512;
 const TELEMETRY_BUFFER: usize = 16;
 /// Group of the mining tasks in the task metrics.
 const MINING_TASKS: Option<&str> = Some("mining");
+/// Group of the tensor exchange's tasks in the task metrics.
+const TENSOR_TASKS: Option<&str> = Some("tensors");
 
 /// Why the node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -156,8 +161,9 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		options.mining.map(|mining| seal::miner_key(&*keystore, &mining.key).map(|key| (mining, key))).transpose()?;
 	let watcher = options.watching.map(|(share, key)| seal::miner_key(&*keystore, &key).map(|key| (share, key)));
 	let watcher = watcher.transpose()?;
-	let store = open_tensor_store(&config)?;
+	let store = open_tensor_store(&config, options.tensor_quota)?;
 	let network = start_network::<N>(&config, &task_manager, client.clone(), transaction_pool.clone(), import_queue)?;
+	let fetcher = start_exchange(&config, &task_manager, client.clone(), store.clone(), &network)?;
 
 	let prometheus = config.prometheus_registry().cloned();
 	let readiness = Readiness::new(network.sync.clone(), knows_of_peers(&config) && !options.without_peers);
@@ -169,8 +175,9 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	if let Some((share, key)) = watcher {
 		let watching = WatchConfig { account: key.into(), share, memory_mib: WATCHER_MEMORY };
 		let registry = prometheus.clone();
-		let (client, pool, store) = (client.clone(), transaction_pool.clone(), store.clone());
-		let watch = watcher::run(watching, client, pool, keystore.clone(), store, registry);
+		let (client, pool) = (client.clone(), transaction_pool.clone());
+		let tensors = (store.clone(), fetcher.clone());
+		let watch = watcher::run(watching, client, pool, keystore.clone(), tensors, registry);
 		task_manager.spawn_handle().spawn_blocking("watcher", None, watch);
 	}
 	if let Some(registry) = prometheus {
@@ -187,6 +194,7 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 			keystore: keystore.clone(),
 			key,
 			store: store.clone(),
+			fetcher: fetcher.clone(),
 			readiness,
 			import: block_import,
 			telemetry: telemetry.as_ref(),
@@ -195,7 +203,7 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	});
 
 	let rpc_builder = {
-		let deps = rpc::Deps { client: client.clone(), pool: transaction_pool.clone(), store, status };
+		let deps = rpc::Deps { client: client.clone(), pool: transaction_pool.clone(), store, fetcher, status };
 		Box::new(move |_| rpc::create(&deps).map_err(|error| sc_service::Error::Application(error.into())))
 	};
 	sc_service::spawn_tasks(SpawnTasksParams {
@@ -245,10 +253,10 @@ fn knows_of_peers(config: &Configuration) -> bool {
 	!network.boot_nodes.is_empty() || !network.default_peers_set.reserved_nodes.is_empty()
 }
 
-fn open_tensor_store(config: &Configuration) -> Result<Arc<TensorStore>, ServiceError> {
+fn open_tensor_store(config: &Configuration, quota: u64) -> Result<Arc<TensorStore>, ServiceError> {
 	let path = config.data_path.join(TENSORS_FOLDER);
 	match TensorStore::open(&path) {
-		Ok(store) => Ok(Arc::new(store)),
+		Ok(store) => Ok(Arc::new(store.with_quota(quota))),
 		Err(error) => Err(ServiceError::TensorStore { path, error }),
 	}
 }
@@ -259,6 +267,8 @@ struct Network {
 	system_rpc: sc_utils::mpsc::TracingUnboundedSender<sc_rpc::system::Request<Block>>,
 	transactions: sc_network_transactions::TransactionsHandlerController<Hash>,
 	sync: Arc<SyncingService<Block>>,
+	/// The protocol of the tensor exchange, and what peers ask.
+	tensors: (ProtocolName, async_channel::Receiver<IncomingRequest>),
 }
 
 fn start_network<N: NetworkBackend<Block, Hash>>(
@@ -269,7 +279,10 @@ fn start_network<N: NetworkBackend<Block, Hash>>(
 	import_queue: sc_consensus::DefaultImportQueue<Block>,
 ) -> Result<Network, sc_service::Error> {
 	let registry = config.prometheus_registry();
-	let net_config = FullNetworkConfiguration::<_, _, N>::new(&config.network, registry.cloned());
+	let mut net_config = FullNetworkConfiguration::<_, _, N>::new(&config.network, registry.cloned());
+	let tensors = exchange::protocol_name(client.info().genesis_hash, config.chain_spec.fork_id());
+	let (protocol, questions) = exchange::protocol::<N>(tensors.clone());
+	net_config.add_request_response_protocol(protocol);
 	let (service, system_rpc, transactions, sync, _) = sc_service::build_network(BuildNetworkParams {
 		config,
 		net_config,
@@ -284,7 +297,27 @@ fn start_network<N: NetworkBackend<Block, Hash>>(
 		metrics: N::register_notification_metrics(registry),
 		gap_sync_body_policy: None,
 	})?;
-	Ok(Network { service, system_rpc, transactions, sync })
+	Ok(Network { service, system_rpc, transactions, sync, tensors: (tensors, questions) })
+}
+
+/// Serves tensors to peers, and fetches from them what is asked of the fetcher.
+fn start_exchange(
+	config: &Configuration,
+	task_manager: &TaskManager,
+	client: Arc<FullClient>,
+	store: Arc<TensorStore>,
+	network: &Network,
+) -> Result<Arc<Fetcher>, sc_service::Error> {
+	let metrics = exchange::Metrics::new(config.prometheus_registry());
+	let metrics = metrics.map_err(|error| sc_service::Error::Application(error.into()))?;
+	let fetcher = Arc::new(Fetcher::new(store.clone()));
+	let (protocol, questions) = network.tensors.clone();
+	let peers = exchange::NetworkPeers { network: network.service.clone(), sync: network.sync.clone(), protocol };
+	let spawn = task_manager.spawn_handle();
+	spawn.spawn("tensor-fetcher", TENSOR_TASKS, fetcher.clone().run(Arc::new(peers), metrics.clone()));
+	spawn.spawn("tensor-server", TENSOR_TASKS, exchange::server::run(store.clone(), questions, metrics));
+	spawn.spawn_blocking("tensor-pins", TENSOR_TASKS, exchange::pins::run(client, store));
+	Ok(fetcher)
 }
 
 /// What mining needs of the node.
@@ -297,6 +330,7 @@ struct Mining<'a> {
 	key: sr25519::Public,
 	journal: Journal,
 	store: Arc<TensorStore>,
+	fetcher: Arc<Fetcher>,
 	readiness: Readiness<Arc<SyncingService<Block>>>,
 	import: LaboraBlockImport,
 	telemetry: Option<&'a Telemetry>,
@@ -334,6 +368,7 @@ impl Mining<'_> {
 			cache_dir: self.config.data_path.join(WORKER_FOLDER),
 		};
 		let spawn = self.task_manager.spawn_handle();
-		worker::spawn(spawn, worker, self.client, self.pool, self.keystore, self.store, jobs, found)
+		let Self { client, pool, keystore, store, fetcher, .. } = self;
+		worker::spawn(spawn, worker, client, pool, keystore, store, fetcher, jobs, found)
 	}
 }

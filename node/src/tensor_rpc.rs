@@ -15,6 +15,7 @@ use serde::Serialize;
 use sp_core::Bytes;
 
 use crate::{
+	exchange::{Fetcher, WantStatus},
 	tensor_store::{parse_commitment, TensorStore, UploadError, UploadProgress},
 	worker::{MinerStatus, WorkerStatus},
 };
@@ -39,6 +40,10 @@ pub trait LaboraRpc {
 	/// Bytes `offset..offset + len` of a tensor, at most 4 MiB. The whole hashes to the commitment; a part is not verified.
 	#[method(name = "labora_tensorRead", blocking)]
 	fn read(&self, commitment: String, offset: u64, len: u32) -> Result<Bytes, Error>;
+
+	/// The tensors that this node lacks and needs, and how far its search for them is.
+	#[method(name = "labora_tensorsWanted")]
+	fn wanted(&self) -> Result<Vec<WantStatus>, Error>;
 
 	/// What the miner is at; null if the node does not mine.
 	#[method(name = "labora_minerStatus")]
@@ -99,6 +104,7 @@ impl From<Error> for ErrorObjectOwned {
 			Error::Upload(UploadError::HashMismatch { .. }) => plain(9),
 			Error::Upload(UploadError::TooMany) => plain(10),
 			Error::Upload(UploadError::Io(_)) | Error::Io(_) => plain(11),
+			Error::Upload(UploadError::Full { .. }) => plain(12),
 			Error::Unsafe(error) => error.into(),
 		}
 	}
@@ -107,13 +113,14 @@ impl From<Error> for ErrorObjectOwned {
 /// Serves [`LaboraRpc`] from the store and the worker.
 pub struct TensorRpc {
 	store: Arc<TensorStore>,
+	fetcher: Arc<Fetcher>,
 	worker: Option<Arc<WorkerStatus>>,
 }
 
 impl TensorRpc {
-	/// The tensors of a store, and the worker of a node that mines.
-	pub fn new(store: Arc<TensorStore>, worker: Option<Arc<WorkerStatus>>) -> Self {
-		Self { store, worker }
+	/// The tensors of a store, what is fetched into it, and the worker of a node that mines.
+	pub fn new(store: Arc<TensorStore>, fetcher: Arc<Fetcher>, worker: Option<Arc<WorkerStatus>>) -> Self {
+		Self { store, fetcher, worker }
 	}
 }
 
@@ -154,6 +161,10 @@ impl LaboraRpcServer for TensorRpc {
 		bytes.map(Bytes).ok_or(Error::UnknownTensor(commitment))
 	}
 
+	fn wanted(&self) -> Result<Vec<WantStatus>, Error> {
+		Ok(self.fetcher.wanted())
+	}
+
 	fn miner_status(&self) -> Result<Option<MinerStatus>, Error> {
 		Ok(self.worker.as_ref().map(|worker| worker.snapshot()))
 	}
@@ -166,8 +177,9 @@ mod tests {
 
 	fn rpc() -> (tempfile::TempDir, TensorRpc) {
 		let folder = tempfile::tempdir().unwrap();
-		let store = Arc::new(TensorStore::open(folder.path()).unwrap());
-		(folder, TensorRpc::new(store, None))
+		let store = Arc::new(TensorStore::open(folder.path()).unwrap().with_quota(1 << 20));
+		let fetcher = Arc::new(Fetcher::new(store.clone()));
+		(folder, TensorRpc::new(store, fetcher, None))
 	}
 
 	fn extensions(deny: DenyUnsafe) -> Extensions {
@@ -211,6 +223,7 @@ mod tests {
 		let name = Commitment::of(&[1; 1_024]).to_string();
 		let part = |len| Bytes(vec![1; len]);
 		assert_eq!(code(rpc.size("xyz".into())), 14_001);
+		assert_eq!(code(rpc.upload(&ext, name.clone(), 1 << 23, 0, part(1))), 14_012);
 		assert_eq!(code(rpc.upload(&ext, name.clone(), 1 << 23, 0, part(MAX_PART_BYTES as usize + 1))), 14_002);
 		assert_eq!(code(rpc.read(name.clone(), 0, MAX_PART_BYTES + 1)), 14_002);
 		assert_eq!(code(rpc.read(name.clone(), 0, 1)), 14_003);
@@ -221,6 +234,6 @@ mod tests {
 		rpc.upload(&ext, name.clone(), 1_024, 0, part(1_024)).unwrap();
 		assert_eq!(code(rpc.read(name.clone(), 1_000, 25)), 14_004);
 		assert_eq!(code(rpc.read(name, u64::MAX, 1)), 14_004);
-		assert!(rpc.miner_status().unwrap().is_none());
+		assert!(rpc.miner_status().unwrap().is_none() && rpc.wanted().unwrap().is_empty());
 	}
 }

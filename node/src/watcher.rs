@@ -30,6 +30,7 @@ use sp_keystore::KeystorePtr;
 use substrate_frame_rpc_system::AccountNonceApi;
 
 use crate::{
+	exchange::Fetcher,
 	tensor_store::TensorStore,
 	worker::{
 		chain::{Chain, RuntimeChain},
@@ -138,7 +139,7 @@ pub async fn run<C, P>(
 	client: Arc<C>,
 	pool: Arc<P>,
 	keystore: KeystorePtr,
-	store: Arc<TensorStore>,
+	tensors: (Arc<TensorStore>, Arc<Fetcher>),
 	registry: Option<Registry>,
 ) where
 	C: ProvideRuntimeApi<Block>
@@ -157,7 +158,8 @@ pub async fn run<C, P>(
 	};
 	let (looks, queue) = mpsc::channel();
 	let (findings, mut found) = tokio::sync::mpsc::unbounded_channel();
-	let tensors = Tensors::new(store, (config.memory_mib as usize) << 20);
+	let (store, fetcher) = tensors;
+	let tensors = Tensors::new(store, fetcher, (config.memory_mib as usize) << 20);
 	let work = move || look_all(&tensors, &queue, &findings);
 	if let Err(error) = std::thread::Builder::new().name("labora-watcher".into()).spawn(work) {
 		return log::error!(target: LOG_TARGET, "The watcher cannot be started: {error}");
@@ -296,7 +298,7 @@ where
 				return;
 			}
 			Err(WatchError::Inputs(InputError::Missing(missing))) => {
-				// They may come: it is looked at again with the next block.
+				// The peers are asked for them: it is looked at again with the next block.
 				log::debug!(target: LOG_TARGET, "{} tensors are missing to check assignment {assignment}", missing.len());
 				self.states.remove(&assignment);
 				return;

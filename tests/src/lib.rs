@@ -1,7 +1,8 @@
 //! What the end-to-end tests share: a small dataset and a small task that take real nodes seconds.
 
 pub mod forge;
-pub mod hostile;
+pub mod peer;
+pub mod transfer;
 
 use std::{
 	path::{Path, PathBuf},

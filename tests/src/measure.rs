@@ -1,4 +1,5 @@
-//! Measures what verifying a work proof costs: in the runtime's Wasm, as a node imports blocks, and natively; and a proof's size.
+//! Measures what verifying a work proof costs: in the runtime's Wasm, as a node imports blocks, and natively; and a proof's size. Then how
+//! fast tensors travel between nodes.
 
 use std::{hint::black_box, sync::Arc, sync::Mutex, time::Instant};
 
@@ -212,5 +213,5 @@ fn main() -> Result<()> {
 			wasm.0, wasm.1, wasm.2, native.0, native.1, native.2
 		);
 	}
-	Ok(())
+	tokio::runtime::Runtime::new()?.block_on(labora_tests::transfer::measure())
 }

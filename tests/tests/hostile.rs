@@ -9,7 +9,7 @@ use labora_runtime::Block;
 use labora_tests::{
 	address,
 	forge::{export, write_specification, FORGERIES},
-	hostile::Hostile,
+	peer::Peer,
 	wait_for_height, HEIGHT_TIMEOUT,
 };
 use subxt::rpcs::rpc_params;
@@ -58,7 +58,7 @@ async fn a_node_takes_no_forged_blocks_from_its_peers() -> Result<()> {
 		forge(&mut chain[next]);
 		let hash = format!("{:?}", chain[next].header.hash());
 		let before = node.log_text().len();
-		forger = Some(Hostile::start(&spec, &dir.path().join(name), &chain, &own).await?);
+		forger = Some(Peer::start(&spec, &dir.path().join(name), &chain, Some(&own)).await?);
 		let began = Instant::now();
 		let said = || node.log_text().split_off(before);
 		let refused =

@@ -1,6 +1,9 @@
 use alloc::vec::Vec;
 
-use crate::opening::{subtree_value, ChainingValue, Opened, Overlap};
+use crate::{
+	opening::{subtree_value, ChainingValue, Opened, Overlap},
+	CHUNK_BYTES,
+};
 
 /// Most nodes that one opening shows.
 pub const MAX_NODES: u64 = 2_048;
@@ -28,9 +31,36 @@ impl NodeSet {
 		fits.then_some(Self { total, granule, first, count })
 	}
 
+	/// All nodes of a tensor of `total` chunks over `granule` chunks each. `None` as for [`Self::new`].
+	pub fn all(total: u64, granule: u64) -> Option<Self> {
+		Self::new(total, granule, 0, total.div_ceil(granule.max(1)))
+	}
+
+	/// Nodes of the set.
+	pub fn count(&self) -> u64 {
+		self.count
+	}
+
 	/// Bytes of all chaining values of the set.
 	pub fn bytes(&self) -> u64 {
 		self.count.saturating_mul(size_of::<ChainingValue>() as u64)
+	}
+
+	/// Where the bytes below a node of the set begin in the tensor, and how many they are. `None` if there is no such node, or
+	/// if they lie beyond what BLAKE3 hashes.
+	pub fn below(&self, node: u64) -> Option<(u64, u64)> {
+		let start = (node < self.count).then(|| self.first.checked_add(node))??.checked_mul(self.granule)?;
+		let len = self.granule.min(self.total.checked_sub(start)?);
+		let end = start.checked_add(len)?.checked_mul(CHUNK_BYTES as u64)?;
+		let bytes = len.checked_mul(CHUNK_BYTES as u64)?;
+		Some((end.checked_sub(bytes)?, bytes))
+	}
+
+	/// The chaining value of a node of the set, computed from the bytes below it. `None` if they are not as many as
+	/// [`Self::below`] says.
+	pub fn value(&self, node: u64, bytes: &[u8]) -> Option<[u8; 32]> {
+		let (offset, len) = self.below(node)?;
+		(bytes.len() as u64 == len).then(|| subtree_value(bytes, offset / CHUNK_BYTES as u64))
 	}
 }
 
@@ -70,7 +100,7 @@ impl Opened for NodeSet {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::{Commitment, Opening, OpeningError, CHUNK_BYTES};
+	use crate::{Commitment, Opening, OpeningError};
 	use blake3::hazmat::{merge_subtrees_non_root, Mode};
 	use proptest::prelude::*;
 
@@ -178,6 +208,32 @@ mod tests {
 				prop_assert_eq!(Opening::of_nodes(&opening.data, &set), None);
 			}
 		}
+	}
+
+	#[test]
+	fn a_node_is_computed_from_the_bytes_below_it() {
+		for total in [2, 3, 4, 5, 9, 69] {
+			for granule in [1, 2, 4].into_iter().filter(|granule| *granule < total) {
+				let tensor = bytes(total, 3);
+				let set = NodeSet::all(total, granule).unwrap();
+				let opening = Opening::of_nodes(&tensor, &set).unwrap();
+				assert_eq!((set.count(), opening.siblings.len()), (total.div_ceil(granule), 0));
+				let mut end = 0;
+				for (node, expected) in opening.data.chunks(32).enumerate() {
+					let (offset, len) = set.below(node as u64).unwrap();
+					assert_eq!(offset, end);
+					end = offset + len;
+					let below = &tensor[offset as usize..end as usize];
+					assert_eq!(set.value(node as u64, below).unwrap(), expected);
+					assert_eq!(set.value(node as u64, &below[1..]), None);
+				}
+				assert_eq!(end, total * CHUNK_BYTES as u64);
+				assert_eq!(set.below(set.count()), None);
+			}
+		}
+		assert_eq!(NodeSet::all(4, 0), None);
+		assert_eq!(NodeSet::all(1 << 40, 1), None);
+		assert_eq!(NodeSet::new(u64::MAX, 1 << 63, 1, 1).unwrap().below(0), None);
 	}
 
 	#[test]

@@ -1,7 +1,7 @@
 //! Tensors that arrive in parts.
 
 use std::{
-	collections::HashMap,
+	collections::{HashMap, HashSet},
 	fs::{self, File, OpenOptions},
 	io::{self, Seek, SeekFrom, Write},
 	path::{Path, PathBuf},
@@ -33,7 +33,7 @@ pub struct UploadProgress {
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
 	/// The total is zero or too large.
-	#[error("a tensor has 1 to {} bytes", super::MAX_UPLOAD_BYTES)]
+	#[error("a tensor has 1 to {} bytes", super::MAX_TENSOR_BYTES)]
 	BadSize,
 	/// The upload was begun with another total.
 	#[error("this upload was begun with a total of {begun} bytes")]
@@ -62,6 +62,12 @@ pub enum UploadError {
 	/// Too many uploads are under way.
 	#[error("{MAX_UPLOADS} uploads are under way already")]
 	TooMany,
+	/// What may be removed does not make enough room.
+	#[error("the tensor store is full: its quota is {quota} bytes")]
+	Full {
+		/// The quota.
+		quota: u64,
+	},
 	/// The disk refuses.
 	#[error("the tensor store cannot be written: {0}")]
 	Io(#[from] io::Error),
@@ -92,6 +98,11 @@ impl Uploads {
 	/// Uploads with their files in a folder.
 	pub(super) fn new(folder: PathBuf) -> Self {
 		Self { folder, entries: Mutex::default() }
+	}
+
+	/// The uploads that can be continued without opening their files again.
+	pub(super) fn under_way(&self) -> HashSet<Commitment> {
+		self.entries.lock().keys().copied().collect()
 	}
 
 	fn path(&self, commitment: &Commitment) -> PathBuf {

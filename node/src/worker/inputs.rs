@@ -1,4 +1,4 @@
-//! The tensors that a unit needs, from the store.
+//! The tensors that a unit needs, from the store; what is missing there is asked of the peers.
 
 use std::{io, sync::Arc};
 
@@ -9,7 +9,10 @@ use labora_tensor::{Commitment, ElementType, I32Tensor, Shape, Tensor};
 use parking_lot::Mutex;
 
 use super::{unit::Origin, LOG_TARGET};
-use crate::tensor_store::TensorStore;
+use crate::{
+	exchange::{Fetcher, Wanted},
+	tensor_store::TensorStore,
+};
 
 /// What the engine is given.
 pub enum Inputs {
@@ -22,7 +25,7 @@ pub enum Inputs {
 /// Why a unit's inputs are not complete.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-	/// Tensors are not in the store.
+	/// Tensors are not in the store. They are being looked for.
 	#[error("{} tensors are missing", .0.len())]
 	Missing(Vec<Commitment>),
 	/// A tensor is here, and is not of the shape that the task says.
@@ -65,14 +68,15 @@ impl Cache {
 /// The store, and the tensors read last in memory.
 pub struct Tensors {
 	store: Arc<TensorStore>,
+	fetcher: Arc<Fetcher>,
 	/// Held while a tensor is read: two lanes that start units of one task read it once.
 	cache: Mutex<Cache>,
 }
 
 impl Tensors {
-	/// Tensors of a store; about `capacity` bytes of them stay in memory.
-	pub fn new(store: Arc<TensorStore>, capacity: usize) -> Self {
-		Self { store, cache: Mutex::new(Cache { entries: Vec::new(), capacity }) }
+	/// Tensors of a store, and of peers; about `capacity` bytes of them stay in memory.
+	pub fn new(store: Arc<TensorStore>, fetcher: Arc<Fetcher>, capacity: usize) -> Self {
+		Self { store, fetcher, cache: Mutex::new(Cache { entries: Vec::new(), capacity }) }
 	}
 
 	/// Keeps what a unit yields: on disk for others and later runs, in memory for the next unit.
@@ -98,7 +102,7 @@ impl Tensors {
 		Ok(Some(tensor))
 	}
 
-	/// All of a unit's inputs. Names everything that is missing.
+	/// All of a unit's inputs. Names everything that is missing, and has it fetched.
 	pub fn inputs(&self, origin: &Origin, program: &Arc<Program>) -> Result<Inputs, InputError> {
 		self.draw_missing(origin)?;
 		let mut needs = Needs { tensors: self, missing: Vec::new() };
@@ -154,17 +158,19 @@ impl Tensors {
 /// Loads tensors and notes those that are missing.
 struct Needs<'a> {
 	tensors: &'a Tensors,
-	missing: Vec<Commitment>,
+	missing: Vec<Wanted>,
 }
 
 impl Needs<'_> {
 	/// A tensor; a small stand-in if it is missing.
 	fn load(&mut self, key: Key) -> Result<Arc<Tensor>, InputError> {
 		Ok(self.tensors.load(&key)?.unwrap_or_else(|| {
-			if !self.missing.contains(&key.0) {
-				self.missing.push(key.0);
+			let (commitment, shape, element) = key;
+			let wanted = Wanted { commitment, bytes: shape.bytes(element) };
+			if !self.missing.contains(&wanted) {
+				self.missing.push(wanted);
 			}
-			Arc::new(Tensor::zeros(Shape { rows: 1, cols: 1 }, key.2))
+			Arc::new(Tensor::zeros(Shape { rows: 1, cols: 1 }, element))
 		}))
 	}
 
@@ -179,7 +185,8 @@ impl Needs<'_> {
 		if self.missing.is_empty() {
 			Ok(inputs)
 		} else {
-			Err(InputError::Missing(self.missing))
+			self.tensors.fetcher.want(&self.missing);
+			Err(InputError::Missing(self.missing.into_iter().map(|wanted| wanted.commitment).collect()))
 		}
 	}
 }

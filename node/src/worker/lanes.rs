@@ -209,7 +209,7 @@ fn run_unit(shared: &Shared, start: &Start, job: &MiningJob) {
 		Err(UnitError::Inputs(InputError::Missing(missing))) => {
 			let names = missing.iter().map(Commitment::to_string).collect::<Vec<_>>().join(", ");
 			if shared.status.waits(start.unit, missing) {
-				log::warn!(target: LOG_TARGET, "⏳ {name} waits for tensors that this node does not have: {names}");
+				log::warn!(target: LOG_TARGET, "⏳ {name} waits for tensors that its peers are asked for: {names}");
 			}
 			Stage::Waiting
 		}

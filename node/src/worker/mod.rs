@@ -2,7 +2,7 @@
 //!
 //! Jobs (the best block and this miner's assignments) come from the authoring loop, winning tickets go back to it
 //! ([`crate::mining`]). Between them stand as many `lanes` as there are mining threads, fed from one `queue`: each reads what its
-//! unit follows from (`unit`, `chain`), gets the tensors (`inputs`), has the engine compute it, and gives a
+//! unit follows from (`unit`, `chain`), gets the tensors (`inputs`; those of others come through [`crate::exchange`]), has the engine compute it, and gives a
 //! draft of the result (`result`). The `reporter` keeps drafts (`drafts`) until the chain has accepted their results: it
 //! builds them, signs and submits them (`transactions`), and registers the miner as a worker if asked to. While a result's window runs,
 //! it also submits what audits and challenges demand; the `prover` computes it again, from `checkpoints`. What is going on can be
@@ -25,6 +25,7 @@ use substrate_frame_rpc_system::AccountNonceApi;
 use tokio::sync::mpsc;
 
 use crate::{
+	exchange::Fetcher,
 	mining::{FoundSender, Jobs},
 	tensor_store::TensorStore,
 };
@@ -81,6 +82,7 @@ pub fn spawn<C, P>(
 	pool: Arc<P>,
 	keystore: KeystorePtr,
 	store: Arc<TensorStore>,
+	fetcher: Arc<Fetcher>,
 	jobs: Jobs,
 	found: FoundSender,
 ) -> Arc<WorkerStatus>
@@ -97,7 +99,7 @@ where
 		account: config.account.clone(),
 		engine,
 		chain: Arc::new(chain::RuntimeChain::new(client.clone())),
-		tensors: inputs::Tensors::new(store.clone(), (config.memory_mib as usize) << 20),
+		tensors: inputs::Tensors::new(store.clone(), fetcher.clone(), (config.memory_mib as usize) << 20),
 		jobs: jobs.clone(),
 		found,
 		drafts,
@@ -119,8 +121,9 @@ where
 	let (prover_sender, proved) = mpsc::unbounded_channel();
 	let prover = prover::Prover::start(shared.clone(), prover_sender);
 	let reporter = reporter::Reporter::new(shared, transactions, drafts, registration, prover);
+	let arrivals = fetcher.arrivals();
 	spawn.spawn_blocking("mining-worker", "mining", async move {
-		reporter.run(jobs, computed, proved).await;
+		reporter.run(jobs, computed, proved, arrivals).await;
 		drop(lanes);
 	});
 	status

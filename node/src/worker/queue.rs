@@ -32,7 +32,7 @@ impl Cancel {
 pub enum Stage {
 	/// It can be started.
 	Ready,
-	/// Its inputs are missing; it is tried again with the next job.
+	/// Its inputs are missing; it is tried again with the next job, or when a tensor arrives.
 	Waiting,
 	/// A lane computes it.
 	Running,
@@ -174,6 +174,12 @@ impl Queue {
 		}
 	}
 
+	/// Units that wait are tried again: something arrived.
+	pub fn retry(&mut self) {
+		let waiting = self.units.values_mut().filter(|entry| entry.stage == Stage::Waiting);
+		waiting.for_each(|entry| entry.stage = Stage::Ready);
+	}
+
 	/// Abandons all units.
 	pub fn clear(&mut self) {
 		self.update(&[], |_| false, |_| Worth::default());
@@ -283,6 +289,16 @@ mod tests {
 		assert!(!queue.has_ready(), "a unit without its inputs cannot be started");
 		queue.update(&[steps(1)], |_| false, same);
 		assert!(queue.has_ready(), "but is tried again with each job");
+	}
+
+	#[test]
+	fn waiting_units_are_tried_again_when_something_arrives() {
+		let mut queue = queue(&[steps(1), steps(2)]);
+		let (first, second) = (queue.start().unwrap(), queue.start().unwrap());
+		queue.ended(&first, Stage::Waiting);
+		queue.ended(&second, Stage::Done);
+		queue.retry();
+		assert_eq!((next(&mut queue), next(&mut queue)), (Some(1), None));
 	}
 
 	#[test]

@@ -14,7 +14,7 @@ use sc_transaction_pool_api::{TransactionPool, TransactionStatus};
 use sp_api::{Core, ProvideRuntimeApi};
 use sp_blockchain::HeaderBackend;
 use substrate_frame_rpc_system::AccountNonceApi;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{mpsc::UnboundedReceiver, watch};
 
 use super::{
 	chain::ChainError,
@@ -22,7 +22,7 @@ use super::{
 	drafts::Drafts,
 	lanes::Shared,
 	prover::{Proved, Prover, Request},
-	queue::{Gone, Stage, Worth},
+	queue::{Gone, Queue, Stage, Worth},
 	result::{Draft, DraftError},
 	transactions::{TransactionError, Transactions},
 	unit::{Origin, OriginError},
@@ -117,6 +117,7 @@ where
 		mut jobs: Jobs,
 		mut computed: UnboundedReceiver<Draft>,
 		mut proved: UnboundedReceiver<Proved>,
+		mut arrivals: watch::Receiver<u64>,
 	) {
 		// The first job may be there already.
 		jobs.mark_changed();
@@ -136,6 +137,7 @@ where
 					self.on_draft(draft, job.as_deref()).await;
 				}
 				Some(proved) = proved.recv() => self.on_proved(proved).await,
+				Ok(()) = arrivals.changed() => self.shared.change(Queue::retry),
 				Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
 			}
 		}

@@ -24,6 +24,7 @@ use super::{
 	status::WorkerStatus,
 };
 use crate::{
+	exchange::Fetcher,
 	mining::{Found, MiningJob},
 	tensor_store::TensorStore,
 };
@@ -65,6 +66,7 @@ impl Chain for Tables {
 struct Bench {
 	fixture: Fixture,
 	store: Arc<TensorStore>,
+	fetcher: Arc<Fetcher>,
 	shared: Arc<Shared>,
 	jobs: watch::Sender<Option<Arc<MiningJob>>>,
 	found: mpsc::UnboundedReceiver<Found>,
@@ -81,6 +83,7 @@ impl Bench {
 	fn new(fixture: Fixture, lanes: usize) -> Self {
 		let folder = tempfile::tempdir().unwrap();
 		let store = Arc::new(TensorStore::open(folder.path()).unwrap());
+		let fetcher = Arc::new(Fetcher::new(store.clone()));
 		let (jobs, receiver) = watch::channel(None);
 		let (found_sender, found) = mpsc::unbounded_channel();
 		let (draft_sender, drafts) = mpsc::unbounded_channel();
@@ -88,7 +91,7 @@ impl Bench {
 			account: account(),
 			engine: Engine::best(1),
 			chain: Arc::new(Tables { spec: fixture.spec.clone() }),
-			tensors: Tensors::new(store.clone(), 1 << 20),
+			tensors: Tensors::new(store.clone(), fetcher.clone(), 1 << 20),
 			jobs: receiver,
 			found: found_sender,
 			drafts: draft_sender,
@@ -101,7 +104,7 @@ impl Bench {
 			closed: Default::default(),
 		});
 		let lanes = Some(Lanes::start(shared.clone(), lanes));
-		Self { fixture, store, shared, jobs, found, drafts, lanes, _folder: folder }
+		Self { fixture, store, fetcher, shared, jobs, found, drafts, lanes, _folder: folder }
 	}
 
 	/// Publishes a job, as the authoring loop and the worker's task do.
@@ -194,6 +197,9 @@ fn missing_tensors_are_named_and_waited_for() {
 	let features = bench.fixture.spec.dataset.features.to_string();
 	until(|| bench.shared.status.snapshot().waiting_for == [features.clone()]);
 	assert!(bench.drafts.try_recv().is_err());
+	let wanted = bench.fetcher.wanted();
+	let asked: Vec<_> = wanted.iter().map(|want| (want.commitment.clone(), want.bytes)).collect();
+	assert_eq!(asked, [(features, bench.fixture.features.bytes().len() as u64)], "the peers are asked for it");
 	bench.upload(&[&bench.fixture.features.clone()]);
 	bench.job(2, u128::MAX, &assignments);
 	receive(&mut bench.drafts);
