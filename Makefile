@@ -13,6 +13,8 @@ CARGO := source $(LABORA_CACHE)/env; cargo
 
 SEED ?= 1
 ROUNDS ?= 6
+# Nodes that train together.
+NODES ?= 1
 DATASET ?=
 # FRESH=1: begin anew where an earlier demonstration was interrupted.
 FRESH ?=
@@ -24,7 +26,7 @@ WEIGHTS ?=
 .PHONY: help setup build demo attack test lint bench fuzz weights spec data clean
 
 help:
-	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= DATASET=path change the run)"
+	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= NODES= DATASET=path change the run)"
 	@echo "              after Ctrl-C it goes on where it was; FRESH=1 starts anew"
 	@echo "make attack   play attackers against real nodes, and print what each gains and loses"
 	@echo "make test     run all tests"
@@ -46,7 +48,7 @@ data: setup
 	@scripts/mnist.sh $(LABORA_MNIST)
 
 demo: build $(if $(DATASET),,data)
-	@$(BIN)/labora-demo --digits $(LABORA_MNIST) --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS) \
+	@$(BIN)/labora-demo --digits $(LABORA_MNIST) --dataset "$(DATASET)" --seed $(SEED) --rounds $(ROUNDS) --nodes $(NODES) \
 		--state $(LABORA_CACHE)/demo $(if $(FRESH),--fresh)
 
 attack: build

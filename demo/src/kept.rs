@@ -14,7 +14,7 @@ use labora_tensor::Commitment;
 use serde::{Deserialize, Serialize};
 
 /// Version of the record.
-const FORMAT: &str = "labora-demo-run-1";
+const FORMAT: &str = "labora-demo-run-2";
 /// Name of the record in a run's folder.
 const RECORD: &str = "run.json";
 /// Name of the packed dataset in a run's folder.
@@ -27,23 +27,25 @@ pub struct Kind {
 	pub seed: u64,
 	/// Rounds of the training.
 	pub rounds: u32,
+	/// Nodes that compute it together.
+	pub nodes: u8,
 	/// Hash of the commitments of the packed data.
 	pub dataset: String,
 }
 
 impl Kind {
-	/// Of a training of so many rounds on packed data.
-	pub fn new(seed: u64, rounds: u32, data: &Folder) -> Self {
+	/// Of a training of so many rounds on so many nodes, on packed data.
+	pub fn new(seed: u64, rounds: u32, nodes: u8, data: &Folder) -> Self {
 		let splits = [Some(&data.manifest.train), data.manifest.test.as_ref()];
 		let commitment = |split: &Split| split.features.commitment.clone() + &split.labels.commitment;
 		let all: String = splits.into_iter().flatten().map(commitment).collect();
-		Self { seed, rounds, dataset: Commitment::of(all.as_bytes()).to_string() }
+		Self { seed, rounds, nodes, dataset: Commitment::of(all.as_bytes()).to_string() }
 	}
 
 	/// Name of its folder.
 	fn name(&self) -> String {
 		let dataset: String = self.dataset.trim_start_matches("0x").chars().take(12).collect();
-		format!("seed-{}-rounds-{}-data-{dataset}", self.seed, self.rounds)
+		format!("seed-{}-rounds-{}-nodes-{}-data-{dataset}", self.seed, self.rounds, self.nodes)
 	}
 }
 
@@ -105,7 +107,7 @@ impl Run {
 		&self.folder
 	}
 
-	/// Folder of the chain's database.
+	/// Folder of the first node's database; those of others lie beside it.
 	pub fn chain(&self) -> PathBuf {
 		self.folder.join("chain")
 	}
@@ -204,7 +206,7 @@ mod tests {
 			let input = Input::Table { file: self.0.path().join("table.csv"), label: LabelColumn::Last };
 			let options = ImportOptions { seed, batch: 32, ..ImportOptions::default() };
 			let data = import(&input, Format::Csv, &options, &self.root().join("packing")).unwrap();
-			Run::open(&self.root(), Kind::new(seed, rounds, &data), &data, fresh)
+			Run::open(&self.root(), Kind::new(seed, rounds, 1, &data), &data, fresh)
 		}
 
 		/// A run that was interrupted once.

@@ -7,5 +7,6 @@
 pub mod display;
 pub mod interrupt;
 pub mod kept;
+pub mod network;
 pub mod node;
 pub mod run;

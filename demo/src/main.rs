@@ -25,6 +25,9 @@ struct Arguments {
 	/// Rounds of the training.
 	#[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=4096))]
 	rounds: u32,
+	/// Nodes that train it together, all on this machine.
+	#[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=12))]
+	nodes: u8,
 	/// Where the chain and the dataset are while the run is under way. One that is interrupted stays there, and the same command goes
 	/// on with it.
 	#[arg(long, default_value = "demo-runs")]
@@ -54,7 +57,7 @@ async fn main() -> ExitCode {
 }
 
 async fn demonstrate() -> Result<Ended> {
-	let Arguments { digits, dataset, seed, rounds, state, fresh, out, summary } = Arguments::parse();
+	let Arguments { digits, dataset, seed, rounds, nodes, state, fresh, out, summary } = Arguments::parse();
 	let own = dataset.filter(|paths| !paths.is_empty());
 	let (input, format, digits) = match own {
 		None => (Input::Digits(digits), Format::MnistJson, true),
@@ -63,6 +66,6 @@ async fn demonstrate() -> Result<Ended> {
 			(input, format, false)
 		}
 	};
-	let options = Options { input, format, seed, rounds, state, fresh, out, summary, digits };
+	let options = Options { input, format, seed, rounds, nodes, state, fresh, out, summary, digits };
 	run(options, Interrupt::listen()?).await
 }

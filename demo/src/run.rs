@@ -1,7 +1,9 @@
 //! The main job: from an empty folder to a trained, tested, exported and replayed model, also in several sittings.
 
 use std::{
+	collections::BTreeMap,
 	fs,
+	future::Future,
 	path::{Path, PathBuf},
 	sync::Arc,
 	time::{Duration, Instant},
@@ -28,7 +30,7 @@ use crate::{
 	display::{spinner, Bar},
 	interrupt::Interrupt,
 	kept::{Kind, Run},
-	node::Node,
+	network::Network,
 };
 
 /// Who pays: the development chain endows it.
@@ -49,8 +51,8 @@ const OWN_RATE: i8 = 8;
 /// Rounds of the wider models: more than there is time for. They are cancelled when the first is done; were they to end before, the machine
 /// would fall back to idle work, each block of which costs eight useful ones.
 const COMPANION_ROUNDS: u32 = 1_000;
-/// Slots of the worker: all units of the three tasks at once, so that there is work while a round changes hands.
-const SLOTS: &str = "12";
+/// How long a tensor that some node computed may take to be found at one of them.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long after a failure an interrupt is still its cause: Ctrl-C in a terminal reaches the node, too, which may close the connection
 /// before this process sees the signal.
 const GRACE: Duration = Duration::from_millis(300);
@@ -65,6 +67,8 @@ pub struct Options {
 	pub seed: u64,
 	/// Rounds of the training.
 	pub rounds: u32,
+	/// Nodes that train it together.
+	pub nodes: u8,
 	/// Where everything is while it is under way, and stays if it is interrupted.
 	pub state: PathBuf,
 	/// Whether to begin anew where an earlier run was interrupted.
@@ -90,6 +94,7 @@ pub enum Ended {
 struct Demo<'a> {
 	options: &'a Options,
 	run: &'a Run,
+	network: &'a Network,
 	client: Client,
 	folder: Folder,
 }
@@ -130,7 +135,7 @@ pub async fn run(options: Options, mut interrupt: Interrupt) -> Result<Ended> {
 }
 
 /// Does what takes long without holding up what waits for Ctrl-C.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
 	tokio::task::spawn_blocking(work).await?
 }
 
@@ -150,7 +155,12 @@ async fn open(options: Arc<Options>) -> Result<Run> {
 				folder.manifest.features,
 				folder.manifest.classes,
 			);
-			Run::open(&options.state, Kind::new(options.seed, options.rounds, &folder), &folder, options.fresh)
+			Run::open(
+				&options.state,
+				Kind::new(options.seed, options.rounds, options.nodes, &folder),
+				&folder,
+				options.fresh,
+			)
 		});
 		// What did not become a run's.
 		let _ = fs::remove_dir_all(&packed);
@@ -189,30 +199,25 @@ fn import(options: &Options, to: &Path) -> Result<Folder> {
 	Ok(folder)
 }
 
-/// Starts the node and does what is left to do. None: somebody asked to stop.
+/// Starts the nodes and does what is left to do. None: somebody asked to stop.
 async fn work(options: &Options, run: &Run, interrupt: &mut Interrupt) -> Result<Option<Outcome>> {
-	let spinner = spinner("starting a node with one worker");
-	let chain = run.chain();
-	let node = blocking(move || Node::start(&chain, &["--dev", "--mine", "--slots", SLOTS])).await;
-	spinner.finish_and_clear();
-	let node = node?;
-	println!("node      {} (log {})", node.url(), node.log().display());
+	let network = Network::start(run.chain(), options.nodes).await?;
 	let worked = tokio::select! {
-		worked = Demo::of(options, run, &node) => worked.map(Some),
+		worked = Demo::of(options, run, &network) => worked.map(Some),
 		() = interrupt.asked() => {
 			println!("stopping the node (Ctrl-C again ends it at once)");
 			Ok(None)
 		}
 	};
-	blocking(move || node.stop()).await?;
+	network.stop().await?;
 	worked
 }
 
 impl<'a> Demo<'a> {
-	async fn of(options: &'a Options, run: &'a Run, node: &Node) -> Result<Outcome> {
-		let client = Client::connect(node.url()).await.context("connecting to the node")?;
+	async fn of(options: &'a Options, run: &'a Run, network: &'a Network) -> Result<Outcome> {
+		let client = network.first().await?;
 		let folder = Folder::open(&run.dataset())?;
-		Self { options, run, client, folder }.all().await
+		Self { options, run, network, client, folder }.all().await
 	}
 
 	async fn all(&self) -> Result<Outcome> {
@@ -234,7 +239,7 @@ impl<'a> Demo<'a> {
 
 		let began = Instant::now();
 		let before = self.client.usefulness(None).await?;
-		let accuracy_so_far = self.follow(model, true).await?;
+		let (accuracy_so_far, ()) = tokio::try_join!(self.follow(model, true), self.others_join(model))?;
 		let classified = self.classify(model).await?;
 		let (seconds, after) = (began.elapsed().as_secs_f64(), self.client.usefulness(None).await?);
 		for companion in companions {
@@ -255,7 +260,54 @@ impl<'a> Demo<'a> {
 			commitment,
 			training_seconds: seconds,
 			model,
+			units_by_worker: self.units_by_worker(model).await?,
 		})
+	}
+
+	/// Starts the other nodes: the last of three or more when the training is under way, as a latecomer.
+	async fn others_join(&self, task: TaskId) -> Result<()> {
+		let count = self.network.count();
+		for number in 2..=count {
+			while number == count && count > 2 {
+				let progress = Progress::of(&self.client, task).await?;
+				if progress.info.round > 0 || progress.ended() {
+					break;
+				}
+				sleep(Duration::from_millis(250)).await;
+			}
+			let miner = self.network.join().await?;
+			println!("          node {number} mines as {miner}");
+		}
+		Ok(())
+	}
+
+	/// How many of a training's units each worker computed.
+	async fn units_by_worker(&self, task: TaskId) -> Result<BTreeMap<String, u32>> {
+		let records = replay::fetch(&self.client, task, false).await?;
+		let mut units = BTreeMap::new();
+		for result in records.results.into_iter().flatten().flatten() {
+			*units.entry(result.worker.to_string()).or_default() += 1;
+		}
+		Ok(units)
+	}
+
+	/// Asks one node after the other for what one of them computed, until one has it.
+	async fn of_any<T, F: Future<Output = Result<T>>>(&self, ask: impl Fn(Client) -> F) -> Result<T> {
+		let began = Instant::now();
+		loop {
+			let mut failure = None;
+			for client in self.network.clients().await {
+				match ask(client).await {
+					Ok(given) => return Ok(given),
+					Err(error) => failure = Some(error),
+				}
+			}
+			let failure = failure.context("no node runs")?;
+			if self.network.count() == 1 || began.elapsed() > PATIENCE {
+				return Err(failure);
+			}
+			sleep(Duration::from_millis(500)).await;
+		}
 	}
 
 	fn layers(&self, hidden: &[u32]) -> String {
@@ -331,7 +383,7 @@ impl<'a> Demo<'a> {
 		let commitments = self.client.round_parameters(None, task, round).await?.context("a round that is complete")?;
 		let mut parameters = Vec::new();
 		for (commitment, shape) in commitments.iter().zip(&graph.parameters) {
-			let bytes = self.client.download(commitment, |_, _| ()).await?;
+			let bytes = self.of_any(|client| async move { Ok(client.download(commitment, |_, _| ()).await?) }).await?;
 			let tensor = Tensor::from_bytes(*shape, ElementType::I32, bytes);
 			parameters.push(tensor.map_err(|_| anyhow::anyhow!("{commitment} is not a parameter of {shape:?}"))?);
 		}
@@ -362,7 +414,8 @@ impl<'a> Demo<'a> {
 
 	/// Saves the trained model, and gives the commitment of its parameters (of their list, if there are several).
 	async fn export(&self, task: TaskId) -> Result<String> {
-		let mut model = Model::fetch(&self.client, task, |_, _| ()).await?;
+		let fetch = |client: Client| async move { Ok(Model::fetch(&client, task, |_, _| ()).await?) };
+		let mut model = self.of_any(fetch).await?;
 		model.scale = Some(self.folder.manifest.scale);
 		model.save(&self.run.model())?;
 		Ok(labora_graph::Trace(model.commitments()).root().to_string())
@@ -393,6 +446,7 @@ struct Outcome {
 	commitment: String,
 	training_seconds: f64,
 	model: TaskId,
+	units_by_worker: BTreeMap<String, u32>,
 }
 
 impl Outcome {
@@ -419,6 +473,8 @@ impl Outcome {
 			"training_seconds": self.training_seconds,
 			"seed": options.seed,
 			"rounds": options.rounds,
+			"nodes": options.nodes,
+			"units_by_worker": self.units_by_worker,
 			"model": model,
 		});
 		write_json(&options.summary, &summary)?;
@@ -427,6 +483,10 @@ impl Outcome {
 		println!("test accuracy          {:.2} % ({correct} of {rows}, from the classes on chain)", accuracy * 100.0,);
 		println!("blocks                 {useful_blocks} useful, {idle_blocks} idle");
 		println!("usefulness ratio       {ratio:.2}");
+		if options.nodes > 1 {
+			let units: Vec<_> = self.units_by_worker.values().map(u32::to_string).collect();
+			println!("units by worker        {} on {} nodes", units.join(", "), options.nodes);
+		}
 		println!("useful work            {:.1} billion multiply-accumulates a second", self.macs_per_second / 1e9);
 		println!("parameter commitment   {}", self.commitment);
 		println!("replay                 agrees, every round");
