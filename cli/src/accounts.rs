@@ -2,7 +2,7 @@
 
 use codec::{Decode, Encode};
 use labora_primitives::{AccountId, Balance};
-use sp_core::hashing::{blake2_128, twox_128};
+use sp_crypto_hashing::{blake2_128, twox_128};
 use subxt::{rpcs::rpc_params, utils::H256};
 use subxt_signer::sr25519::Keypair;
 

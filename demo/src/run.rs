@@ -268,17 +268,24 @@ impl<'a> Demo<'a> {
 	async fn others_join(&self, task: TaskId) -> Result<()> {
 		let count = self.network.count();
 		for number in 2..=count {
-			while number == count && count > 2 {
-				let progress = Progress::of(&self.client, task).await?;
-				if progress.info.round > 0 || progress.ended() {
-					break;
-				}
-				sleep(Duration::from_millis(250)).await;
+			if number == count && count > 2 {
+				self.first_round(task).await?;
 			}
 			let miner = self.network.join().await?;
 			println!("          node {number} mines as {miner}");
 		}
 		Ok(())
+	}
+
+	/// Waits until a training has completed a round.
+	async fn first_round(&self, task: TaskId) -> Result<()> {
+		loop {
+			let progress = Progress::of(&self.client, task).await?;
+			if progress.info.round > 0 || progress.ended() {
+				return Ok(());
+			}
+			sleep(Duration::from_millis(250)).await;
+		}
 	}
 
 	/// How many of a training's units each worker computed.
