@@ -139,8 +139,16 @@ impl Store {
 
 	/// Starts the node.
 	pub async fn start(&self, arguments: &[&str]) -> Result<Running> {
-		let all: Vec<_> = ["--dev"].into_iter().chain(arguments.iter().copied()).collect();
-		let node = Node::start(&self.base(), &all)?;
+		self.run(&["--chain", "dev"], arguments).await
+	}
+
+	/// Starts the node as the chain's only validator: it votes for what it holds.
+	pub async fn start_validator(&self) -> Result<Running> {
+		self.run(&["--dev"], &[]).await
+	}
+
+	async fn run(&self, role: &[&str], arguments: &[&str]) -> Result<Running> {
+		let node = Node::start(&self.base(), &[role, arguments].concat())?;
 		let client = Client::connect(node.url()).await?;
 		Ok(Running { node, client })
 	}

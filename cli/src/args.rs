@@ -45,6 +45,13 @@ pub enum Command {
 		#[command(subcommand)]
 		command: WorkerCommand,
 	},
+	/// Bond to vote on what is final.
+	Validator {
+		#[command(subcommand)]
+		command: ValidatorCommand,
+	},
+	/// Show the validators, and who may become one.
+	Validators,
 	/// Export, try and evaluate trained models.
 	Model {
 		#[command(subcommand)]
@@ -276,6 +283,27 @@ pub enum WorkerCommand {
 		amount: String,
 	},
 	/// Take no more units. The bond can be withdrawn some time later.
+	Leave,
+	/// Get the bond back, after leaving.
+	Withdraw,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ValidatorCommand {
+	/// Have the node make session keys, register them for the signer, and bond it. The node must be the signer's own, and run with
+	/// --validator.
+	Join {
+		/// How much.
+		bond: String,
+	},
+	/// Have the node make new session keys, and register them for the signer.
+	Keys,
+	/// Raise the signer's bond.
+	BondMore {
+		/// By how much.
+		amount: String,
+	},
+	/// Be elected no more. The bond can be withdrawn some sessions later.
 	Leave,
 	/// Get the bond back, after leaving.
 	Withdraw,

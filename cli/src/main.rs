@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Arguments, Command};
-use commands::{dataset, disputes, model, status, task, worker, Context};
+use commands::{dataset, disputes, model, status, task, validator, worker, Context};
 
 fn main() -> ExitCode {
 	let arguments = Arguments::parse();
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
 			Command::Dataset { command } => dataset::run(&context, command),
 			Command::Task { command } => task::run(&context, command).await,
 			Command::Worker { command } => worker::run(&context, command).await,
+			Command::Validator { command } => validator::run(&context, command).await,
+			Command::Validators => validator::list(&context).await,
 			Command::Model { command } => model::run(&context, command).await,
 			Command::Disputes { worker } => disputes::run(&context, worker).await,
 			Command::Status => status::run(&context).await,

@@ -5,9 +5,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use labora_primitives::{AccountId, Hash};
+use labora_primitives::{AccountId, BlockNumber, Hash};
 use labora_runtime::{opaque::Block, RuntimeApi};
 use sc_basic_authorship::ProposerFactory;
+use sc_consensus_grandpa::{warp_proof::NetworkProvider, FinalityProofProvider, SharedAuthoritySet, SharedVoterState};
 use sc_network::{
 	config::{FullNetworkConfiguration, SyncMode},
 	request_responses::IncomingRequest,
@@ -15,7 +16,7 @@ use sc_network::{
 	NetworkBackend, ProtocolName,
 };
 use sc_network_sync::SyncingService;
-use sc_service::{BuildNetworkParams, Configuration, PartialComponents, SpawnTasksParams, TaskManager};
+use sc_service::{BuildNetworkParams, Configuration, PartialComponents, SpawnTasksParams, TaskManager, WarpSyncConfig};
 use sc_telemetry::{Telemetry, TelemetryWorker};
 use sp_blockchain::HeaderBackend;
 use sp_core::sr25519;
@@ -27,7 +28,7 @@ use crate::{
 	consensus::{
 		algorithm::LaboraAlgorithm,
 		authoring::{Author, JobPublisher},
-		finality,
+		finality::{self, FinalityLink, VoteProtocol, Voter},
 		journal::Journal,
 		readiness::Readiness,
 		seal::{self, MinerKeyError},
@@ -49,7 +50,7 @@ pub type FullBackend = sc_service::TFullBackend<Block>;
 /// The transaction pool.
 pub type FullPool = sc_transaction_pool::TransactionPoolHandle<Block, FullClient>;
 /// The best chain is the one that block import marked as best: the one with the most work.
-type FullSelectChain = sc_consensus::LongestChain<FullBackend, Block>;
+pub type FullSelectChain = sc_consensus::LongestChain<FullBackend, Block>;
 
 /// What every subcommand needs.
 pub type Partial = PartialComponents<
@@ -58,7 +59,7 @@ pub type Partial = PartialComponents<
 	FullSelectChain,
 	sc_consensus::DefaultImportQueue<Block>,
 	FullPool,
-	(LaboraBlockImport, Option<Telemetry>),
+	(LaboraBlockImport, FinalityLink, Option<Telemetry>),
 >;
 
 /// Folder of the tensor store, inside the chain's folder.
@@ -96,8 +97,10 @@ pub enum ServiceError {
 	/// The journal of sealed blocks cannot be opened.
 	#[error("the journal of sealed blocks cannot be opened: {0}")]
 	Journal(std::io::Error),
-	/// A way to sync that would take blocks without executing them, so without verifying their work.
-	#[error("only --sync full is possible: the proof of a block's work is verified by executing the block")]
+	/// A way to sync that would take blocks that are neither executed, which verifies their work, nor final.
+	#[error(
+		"only --sync full and --sync warp are possible: the proof of a block's work is verified by executing the block"
+	)]
 	SyncMode(SyncMode),
 }
 
@@ -118,10 +121,18 @@ pub fn new_partial(config: &Configuration) -> Result<Partial, sc_service::Error>
 	});
 	let select_chain = sc_consensus::LongestChain::new(backend.clone());
 	let transaction_pool = transaction_pool(config, &task_manager, client.clone());
-	let block_import = LaboraBlockImport::new(client.clone(), select_chain.clone());
+	let (finality_import, finality_link) = sc_consensus_grandpa::block_import(
+		client.clone(),
+		finality::JUSTIFICATION_PERIOD,
+		&client,
+		select_chain.clone(),
+		telemetry.as_ref().map(Telemetry::handle),
+	)?;
+	let justification_import = Box::new(finality_import.clone());
+	let block_import = LaboraBlockImport::new(client.clone(), finality_import, select_chain.clone());
 	let import_queue = sc_consensus_pow::import_queue(
 		Box::new(block_import.clone()),
-		None,
+		Some(justification_import),
 		LaboraAlgorithm::new(client.clone()),
 		&task_manager.spawn_essential_handle(),
 		config.prometheus_registry(),
@@ -134,7 +145,7 @@ pub fn new_partial(config: &Configuration) -> Result<Partial, sc_service::Error>
 		keystore_container,
 		select_chain,
 		transaction_pool,
-		other: (block_import, telemetry),
+		other: (block_import, finality_link, telemetry),
 	})
 }
 
@@ -143,7 +154,7 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	config: Configuration,
 	options: NodeOptions,
 ) -> Result<TaskManager, ServiceError> {
-	if config.network.sync_mode != SyncMode::Full {
+	if !matches!(config.network.sync_mode, SyncMode::Full | SyncMode::Warp) {
 		return Err(ServiceError::SyncMode(config.network.sync_mode));
 	}
 	let PartialComponents {
@@ -152,9 +163,9 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		mut task_manager,
 		import_queue,
 		keystore_container,
-		select_chain: _,
+		select_chain,
 		transaction_pool,
-		other: (block_import, mut telemetry),
+		other: (block_import, finality_link, mut telemetry),
 	} = new_partial(&config)?;
 	let keystore = keystore_container.keystore();
 	let miner =
@@ -162,16 +173,40 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	let watcher = options.watching.map(|(share, key)| seal::miner_key(&*keystore, &key).map(|key| (share, key)));
 	let watcher = watcher.transpose()?;
 	let store = open_tensor_store(&config, options.tensor_quota)?;
-	let network = start_network::<N>(&config, &task_manager, client.clone(), transaction_pool.clone(), import_queue)?;
+	let finality = rpc::FinalityDeps {
+		authorities: finality_link.shared_authority_set().clone(),
+		voter: SharedVoterState::empty(),
+		justifications: finality_link.justification_stream(),
+		proofs: FinalityProofProvider::new_for_service(
+			backend.clone(),
+			Some(finality_link.shared_authority_set().clone()),
+		),
+	};
+	let chain = Chain {
+		client: client.clone(),
+		backend: backend.clone(),
+		pool: transaction_pool.clone(),
+		import_queue,
+		authorities: finality.authorities.clone(),
+	};
+	let (network, protocol) = start_network::<N>(&config, &task_manager, chain)?;
 	let fetcher = start_exchange(&config, &task_manager, client.clone(), store.clone(), &network)?;
 
 	let prometheus = config.prometheus_registry().cloned();
 	let readiness = Readiness::new(network.sync.clone(), knows_of_peers(&config) && !options.without_peers);
-	task_manager.spawn_essential_handle().spawn_blocking(
-		"finality",
-		None,
-		finality::run::<_, FullBackend, _>(client.clone(), readiness.clone()),
-	);
+	let voter = Voter {
+		config: &config,
+		task_manager: &task_manager,
+		link: finality_link,
+		pool: transaction_pool.clone(),
+		keystore: keystore.clone(),
+		network: network.service.clone(),
+		sync: network.sync.clone(),
+		protocol,
+		state: finality.voter.clone(),
+		telemetry: telemetry.as_ref().map(Telemetry::handle),
+	};
+	voter.start()?;
 	if let Some((share, key)) = watcher {
 		let watching = WatchConfig { account: key.into(), share, memory_mib: WATCHER_MEMORY };
 		let registry = prometheus.clone();
@@ -190,6 +225,7 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 			config: &config,
 			task_manager: &task_manager,
 			client: client.clone(),
+			select_chain,
 			pool: transaction_pool.clone(),
 			keystore: keystore.clone(),
 			key,
@@ -203,8 +239,11 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	});
 
 	let rpc_builder = {
-		let deps = rpc::Deps { client: client.clone(), pool: transaction_pool.clone(), store, fetcher, status };
-		Box::new(move |_| rpc::create(&deps).map_err(|error| sc_service::Error::Application(error.into())))
+		let deps =
+			rpc::Deps { client: client.clone(), pool: transaction_pool.clone(), store, fetcher, status, finality };
+		Box::new(move |executor| {
+			rpc::create(&deps, executor).map_err(|error| sc_service::Error::Application(error.into()))
+		})
 	};
 	sc_service::spawn_tasks(SpawnTasksParams {
 		config,
@@ -271,33 +310,44 @@ struct Network {
 	tensors: (ProtocolName, async_channel::Receiver<IncomingRequest>),
 }
 
+/// What the network serves and fills.
+struct Chain {
+	client: Arc<FullClient>,
+	backend: Arc<FullBackend>,
+	pool: Arc<FullPool>,
+	import_queue: sc_consensus::DefaultImportQueue<Block>,
+	authorities: SharedAuthoritySet<Hash, BlockNumber>,
+}
+
 fn start_network<N: NetworkBackend<Block, Hash>>(
 	config: &Configuration,
 	task_manager: &TaskManager,
-	client: Arc<FullClient>,
-	transaction_pool: Arc<FullPool>,
-	import_queue: sc_consensus::DefaultImportQueue<Block>,
-) -> Result<Network, sc_service::Error> {
+	chain: Chain,
+) -> Result<(Network, VoteProtocol), sc_service::Error> {
+	let Chain { client, backend, pool, import_queue, authorities } = chain;
 	let registry = config.prometheus_registry();
+	let metrics = N::register_notification_metrics(registry);
 	let mut net_config = FullNetworkConfiguration::<_, _, N>::new(&config.network, registry.cloned());
+	let protocol = finality::add_protocol(config, &client.info().genesis_hash, &mut net_config, metrics.clone());
 	let tensors = exchange::protocol_name(client.info().genesis_hash, config.chain_spec.fork_id());
-	let (protocol, questions) = exchange::protocol::<N>(tensors.clone());
-	net_config.add_request_response_protocol(protocol);
+	let (exchange, questions) = exchange::protocol::<N>(tensors.clone());
+	net_config.add_request_response_protocol(exchange);
+	let warp_sync = Arc::new(NetworkProvider::new(backend, authorities, Vec::new()));
 	let (service, system_rpc, transactions, sync, _) = sc_service::build_network(BuildNetworkParams {
 		config,
 		net_config,
 		client,
-		transaction_pool,
+		transaction_pool: pool,
 		spawn_handle: task_manager.spawn_handle(),
 		spawn_essential_handle: task_manager.spawn_essential_handle(),
 		import_queue,
 		block_announce_validator_builder: None,
-		warp_sync_config: None,
+		warp_sync_config: Some(WarpSyncConfig::WithProvider(warp_sync)),
 		block_relay: None,
-		metrics: N::register_notification_metrics(registry),
+		metrics,
 		gap_sync_body_policy: None,
 	})?;
-	Ok(Network { service, system_rpc, transactions, sync, tensors: (tensors, questions) })
+	Ok((Network { service, system_rpc, transactions, sync, tensors: (tensors, questions) }, protocol))
 }
 
 /// Serves tensors to peers, and fetches from them what is asked of the fetcher.
@@ -325,6 +375,7 @@ struct Mining<'a> {
 	config: &'a Configuration,
 	task_manager: &'a TaskManager,
 	client: Arc<FullClient>,
+	select_chain: FullSelectChain,
 	pool: Arc<FullPool>,
 	keystore: KeystorePtr,
 	key: sr25519::Public,
@@ -346,7 +397,13 @@ impl Mining<'_> {
 		log::info!("⛏️  Mining as {account} with {} threads", mining.threads);
 
 		let essential = self.task_manager.spawn_essential_handle();
-		let publisher = JobPublisher::new(self.client.clone(), self.readiness, account.clone(), job_sender);
+		let publisher = JobPublisher::new(
+			self.client.clone(),
+			self.select_chain.clone(),
+			self.readiness,
+			account.clone(),
+			job_sender,
+		);
 		essential.spawn_blocking("mining-jobs", MINING_TASKS, publisher.run());
 		let proposers = ProposerFactory::new(
 			self.task_manager.spawn_handle(),
@@ -355,8 +412,15 @@ impl Mining<'_> {
 			self.config.prometheus_registry(),
 			self.telemetry.map(Telemetry::handle),
 		);
-		let author =
-			Author::new(self.client.clone(), proposers, self.import, self.keystore.clone(), self.key, self.journal);
+		let author = Author::new(
+			self.client.clone(),
+			self.select_chain,
+			proposers,
+			self.import,
+			self.keystore.clone(),
+			self.key,
+			self.journal,
+		);
 		essential.spawn_blocking("block-author", MINING_TASKS, author.run(tickets));
 
 		let worker = WorkerConfig {

@@ -1,20 +1,25 @@
 //! What the node and clients may ask of the runtime.
 
 use alloc::vec::Vec;
+use codec::Encode;
 use frame_support::{
 	genesis_builder_helper::{build_state, get_preset},
+	traits::KeyOwnerProofSystem,
 	weights::Weight,
 };
 use labora_primitives::{
-	Assignment, AssignmentId, AssignmentLedger, Dispute, LastSeal, MiningContext, ResultRecord, RewardLedger, Seal,
-	StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
+	Assignment, AssignmentId, AssignmentLedger, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord,
+	RewardLedger, Seal, StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 use labora_tensor::Commitment;
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use sp_api::impl_runtime_apis;
+use sp_consensus_grandpa::{
+	AuthorityId as GrandpaId, AuthorityList, EquivocationProof, OpaqueKeyOwnershipProof, SetId,
+};
 use sp_core::OpaqueMetadata;
 use sp_runtime::{
-	traits::Block as BlockT,
+	traits::{Block as BlockT, NumberFor},
 	transaction_validity::{TransactionSource, TransactionValidity},
 	ApplyExtrinsicResult,
 };
@@ -22,8 +27,8 @@ use sp_session::OpaqueGeneratedSessionKeys;
 use sp_version::RuntimeVersion;
 
 use crate::{
-	AccountId, Balance, Block, Disputes, Executive, InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig,
-	System, TransactionPayment, Work, Workers, VERSION,
+	AccountId, Balance, Block, Disputes, Executive, Grandpa, Historical, InherentDataExt, Nonce, Runtime, RuntimeCall,
+	RuntimeGenesisConfig, SessionKeys, System, TransactionPayment, Validators, Work, Workers, VERSION,
 };
 
 impl_runtime_apis! {
@@ -101,14 +106,36 @@ impl_runtime_apis! {
 		}
 	}
 
-	// The miner's key is an account, not a session key: there are none to generate.
+	// Of validators. The miner's key is an account, not a session key.
 	impl sp_session::SessionKeys<Block> for Runtime {
-		fn generate_session_keys(_owner: Vec<u8>, _seed: Option<Vec<u8>>) -> OpaqueGeneratedSessionKeys {
-			OpaqueGeneratedSessionKeys { keys: Vec::new(), proof: Vec::new() }
+		fn generate_session_keys(owner: Vec<u8>, seed: Option<Vec<u8>>) -> OpaqueGeneratedSessionKeys {
+			SessionKeys::generate(&owner, seed).into()
 		}
 
-		fn decode_session_keys(_encoded: Vec<u8>) -> Option<Vec<(Vec<u8>, sp_core::crypto::KeyTypeId)>> {
-			None
+		fn decode_session_keys(encoded: Vec<u8>) -> Option<Vec<(Vec<u8>, sp_core::crypto::KeyTypeId)>> {
+			SessionKeys::decode_into_raw_public_keys(&encoded)
+		}
+	}
+
+	impl sp_consensus_grandpa::GrandpaApi<Block> for Runtime {
+		fn grandpa_authorities() -> AuthorityList {
+			Grandpa::grandpa_authorities()
+		}
+
+		fn current_set_id() -> SetId {
+			Grandpa::current_set_id()
+		}
+
+		fn submit_report_equivocation_unsigned_extrinsic(
+			proof: EquivocationProof<<Block as BlockT>::Hash, NumberFor<Block>>,
+			owner: OpaqueKeyOwnershipProof,
+		) -> Option<()> {
+			Grandpa::submit_unsigned_equivocation_report(proof, owner.decode()?)
+		}
+
+		fn generate_key_ownership_proof(_set: SetId, key: GrandpaId) -> Option<OpaqueKeyOwnershipProof> {
+			let proof = Historical::prove((sp_consensus_grandpa::KEY_TYPE, key))?;
+			Some(OpaqueKeyOwnershipProof::new(proof.encode()))
 		}
 	}
 
@@ -225,6 +252,10 @@ impl_runtime_apis! {
 
 		fn worker(account: AccountId) -> Option<Worker> {
 			pallet_workers::Workers::<Runtime>::get(account)
+		}
+
+		fn candidates() -> Vec<CandidateInfo> {
+			Validators::candidates()
 		}
 
 		fn usefulness() -> Usefulness {

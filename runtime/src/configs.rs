@@ -1,24 +1,30 @@
 //! How each pallet is set up.
 
+use codec::DecodeAll;
 use frame_support::{
 	derive_impl,
 	dispatch::DispatchClass,
 	parameter_types,
-	traits::{ConstU16, ConstU32, ConstU64, ConstU8, VariantCountOf},
+	traits::{ConstU16, ConstU32, ConstU64, ConstU8, FindAuthor, VariantCountOf},
 	weights::{
 		constants::{RocksDbWeight, WEIGHT_REF_TIME_PER_MILLIS},
 		ConstantMultiplier, IdentityFee, Weight,
 	},
 };
 use frame_system::limits::{BlockLength, BlockWeights};
+use pallet_session::{disabling::UpToLimitDisablingStrategy, historical};
 use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
-use sp_runtime::{traits::One, Perbill, Permill};
+use sp_runtime::{
+	traits::{ConvertInto, One, OpaqueKeys},
+	ConsensusEngineId, Perbill, Permill,
+};
 use sp_version::RuntimeVersion;
 
 use crate::{
-	constants::*, weights, AccountId, Balance, Balances, Block, BlockNumber, Disputes, Hash, Nonce, OriginCaller,
-	PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask,
-	System, Tasks, Timestamp, Work, Workers, VERSION,
+	constants::*, weights, AccountId, Balance, Balances, Block, BlockNumber, Disputes, Hash, Historical, Nonce,
+	Offences, OriginCaller, PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason,
+	RuntimeOrigin, RuntimeTask, SessionKeys, System, Tasks, Timestamp, UncheckedExtrinsic, Validators, Work, Workers,
+	VERSION,
 };
 
 /// What signed extrinsics may use of a block.
@@ -49,6 +55,8 @@ parameter_types! {
 	pub const ChallengeBond: Balance = CHALLENGE_BOND;
 	pub const ShowFee: Balance = SHOW_FEE;
 	pub const EquivocationSlash: Balance = EQUIVOCATION_SLASH;
+	pub const MinValidatorBond: Balance = MIN_VALIDATOR_BOND;
+	pub const KeyDeposit: Balance = KEY_DEPOSIT;
 	pub const DeadlineRange: (BlockNumber, BlockNumber) = DEADLINE_RANGE;
 }
 
@@ -124,6 +132,7 @@ impl pallet_work::Config for Runtime {
 	type Time = Timestamp;
 	type Assignments = Workers;
 	type Units = Tasks;
+	type Credit = Validators;
 	type BlockReward = BlockReward;
 	type IdleShare = IdleShare;
 	type SpanBlocks = ConstU32<SPAN_BLOCKS>;
@@ -175,4 +184,92 @@ impl pallet_disputes::Config for Runtime {
 	type EquivocationSlash = EquivocationSlash;
 	type ReportAge = ConstU32<REPORT_AGE>;
 	type WeightInfo = weights::Disputes;
+}
+
+/// The author that a block's pre-runtime digest names.
+pub struct DigestAuthor;
+
+impl FindAuthor<AccountId> for DigestAuthor {
+	fn find_author<'a, I>(digests: I) -> Option<AccountId>
+	where
+		I: 'a + IntoIterator<Item = (ConsensusEngineId, &'a [u8])>,
+	{
+		let mut digests = digests.into_iter();
+		let (_, mut bytes) = digests.find(|(engine, _)| *engine == pallet_work::ENGINE_ID)?;
+		AccountId::decode_all(&mut bytes).ok()
+	}
+}
+
+impl pallet_authorship::Config for Runtime {
+	type FindAuthor = DigestAuthor;
+	type EventHandler = ();
+}
+
+impl pallet_validators::Config for Runtime {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type MinBond = MinValidatorBond;
+	type MaxCandidates = ConstU32<MAX_CANDIDATES>;
+	type MaxValidators = ConstU32<MAX_VALIDATORS>;
+	type BondingSessions = ConstU32<BONDING_SESSIONS>;
+	type WeightInfo = weights::Validators;
+}
+
+impl pallet_offences::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type IdentificationTuple = historical::IdentificationTuple<Self>;
+	type OnOffenceHandler = Validators;
+}
+
+impl pallet_session::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type ValidatorId = AccountId;
+	type ValidatorIdOf = ConvertInto;
+	type ShouldEndSession = Validators;
+	type NextSessionRotation = Validators;
+	type SessionManager = historical::NoteHistoricalRoot<Self, Validators>;
+	type SessionHandler = <SessionKeys as OpaqueKeys>::KeyTypeIdProviders;
+	type Keys = SessionKeys;
+	type DisablingStrategy = UpToLimitDisablingStrategy;
+	type WeightInfo = pallet_session::weights::SubstrateWeight<Runtime>;
+	type Currency = Balances;
+	type KeyDeposit = KeyDeposit;
+}
+
+impl historical::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type FullIdentification = Balance;
+	type FullIdentificationOf = pallet_validators::BondOf<Self>;
+}
+
+impl pallet_grandpa::Config for Runtime {
+	type RuntimeEvent = RuntimeEvent;
+	type WeightInfo = ();
+	type MaxAuthorities = ConstU32<MAX_VALIDATORS>;
+	type MaxNominators = ConstU32<0>;
+	// Every session begins a new set.
+	type MaxSetIdSessionEntries = ConstU64<{ BONDING_SESSIONS as u64 }>;
+	type KeyOwnerProof = sp_session::MembershipProof;
+	type EquivocationReportSystem =
+		pallet_grandpa::EquivocationReportSystem<Self, Offences, Historical, ConstU64<REPORT_LONGEVITY>>;
+}
+
+/// Blocks that a report of an equivocation waits in the pool at most.
+const REPORT_LONGEVITY: u64 = BONDING_SESSIONS as u64 * SESSION_BLOCKS as u64;
+
+impl<Call> frame_system::offchain::CreateTransactionBase<Call> for Runtime
+where
+	RuntimeCall: From<Call>,
+{
+	type Extrinsic = UncheckedExtrinsic;
+	type RuntimeCall = RuntimeCall;
+}
+
+impl<Call> frame_system::offchain::CreateBare<Call> for Runtime
+where
+	RuntimeCall: From<Call>,
+{
+	fn create_bare(call: RuntimeCall) -> UncheckedExtrinsic {
+		UncheckedExtrinsic::new_bare(call)
+	}
 }

@@ -38,6 +38,20 @@ pub const EQUIVOCATION_SLASH: Balance = 50 * LAB;
 pub const REPORT_AGE: BlockNumber = 256;
 /// Blocks between a worker's leaving and the return of its bond: equivocations can be reported as long.
 pub const UNBONDING_BLOCKS: BlockNumber = REPORT_AGE;
+/// Least bond of a validator candidate: the rewards of a hundred useful blocks.
+pub const MIN_VALIDATOR_BOND: Balance = 1_000 * LAB;
+/// Most validator candidates at a time.
+pub const MAX_CANDIDATES: u32 = 256;
+/// Most validators of a session.
+pub const MAX_VALIDATORS: u32 = 32;
+/// Sessions in which an offence of a validator can be reported, and its bond is kept: a week of the public chain's.
+pub const BONDING_SESSIONS: u32 = 168;
+/// Deposit for an account's session keys.
+pub const KEY_DEPOSIT: Balance = LAB;
+/// Blocks of a session of the public chain: an hour.
+pub const SESSION_BLOCKS: BlockNumber = 360;
+/// Blocks of a session of the development chain: a minute.
+pub const DEV_SESSION_BLOCKS: BlockNumber = 60;
 /// Blocks of a span in which the recent usefulness is counted; sixteen spans are looked back on.
 pub const SPAN_BLOCKS: BlockNumber = 64;
 /// Fewest and most blocks that a worker may be given for a unit.

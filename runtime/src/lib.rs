@@ -78,6 +78,14 @@ pub type SignedPayload = generic::SignedPayload<RuntimeCall, TxExtension>;
 pub type Executive =
 	frame_executive::Executive<Runtime, Block, frame_system::ChainContext<Runtime>, Runtime, AllPalletsWithSystem>;
 
+sp_runtime::impl_opaque_keys! {
+	/// What a validator signs with.
+	pub struct SessionKeys {
+		/// Its votes on what is final: an ed25519 key of type `gran`.
+		pub grandpa: Grandpa,
+	}
+}
+
 /// The types that the node needs without knowing the runtime's calls.
 pub mod opaque {
 	use super::*;
@@ -99,7 +107,7 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
 	spec_name: Cow::Borrowed("labora"),
 	impl_name: Cow::Borrowed("labora"),
 	authoring_version: 1,
-	spec_version: 2,
+	spec_version: 3,
 	impl_version: 1,
 	apis: apis::RUNTIME_API_VERSIONS,
 	transaction_version: 1,
@@ -147,4 +155,18 @@ mod runtime {
 
 	#[runtime::pallet_index(13)]
 	pub type Disputes = pallet_disputes;
+
+	// Who is final: the genesis needs the candidates before the first session.
+	#[runtime::pallet_index(14)]
+	pub type Authorship = pallet_authorship;
+	#[runtime::pallet_index(15)]
+	pub type Validators = pallet_validators;
+	#[runtime::pallet_index(16)]
+	pub type Offences = pallet_offences;
+	#[runtime::pallet_index(17)]
+	pub type Session = pallet_session;
+	#[runtime::pallet_index(18)]
+	pub type Historical = pallet_session::historical;
+	#[runtime::pallet_index(19)]
+	pub type Grandpa = pallet_grandpa;
 }

@@ -5,9 +5,13 @@ use frame_support::build_struct_json_patch;
 use pallet_work::GenesisConfig as WorkConfig;
 use serde_json::Value;
 use sp_genesis_builder::{PresetId, DEV_RUNTIME_PRESET, LOCAL_TESTNET_RUNTIME_PRESET};
-use sp_keyring::Sr25519Keyring;
+use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
 
-use crate::{constants::LAB, AccountId, Balance, BalancesConfig, Runtime, RuntimeGenesisConfig, SudoConfig};
+use crate::{
+	constants::{DEV_SESSION_BLOCKS, LAB, MIN_VALIDATOR_BOND, SESSION_BLOCKS},
+	AccountId, Balance, BalancesConfig, BlockNumber, Runtime, RuntimeGenesisConfig, SessionConfig, SessionKeys,
+	SudoConfig, ValidatorsConfig,
+};
 
 /// What each well-known account of a test chain starts with.
 const ENDOWMENT: Balance = 1_000_000 * LAB;
@@ -28,6 +32,26 @@ fn endowed() -> Vec<(AccountId, Balance)> {
 	known.chain([dev_miner()]).map(|account| (account, ENDOWMENT)).collect()
 }
 
+/// What a validator of a test chain's genesis has bonded.
+const VALIDATOR_BOND: Balance = 10 * MIN_VALIDATOR_BOND;
+
+/// The validators of a test chain's genesis: well-known accounts and their votes' keys of the same name.
+const ALICE: (Sr25519Keyring, Ed25519Keyring) = (Sr25519Keyring::Alice, Ed25519Keyring::Alice);
+const BOB: (Sr25519Keyring, Ed25519Keyring) = (Sr25519Keyring::Bob, Ed25519Keyring::Bob);
+
+fn validators(all: &[(Sr25519Keyring, Ed25519Keyring)], session_length: BlockNumber) -> ValidatorsConfig {
+	let candidates = all.iter().map(|(account, _)| (account.to_account_id(), VALIDATOR_BOND)).collect();
+	ValidatorsConfig { candidates, session_length, _marker: Default::default() }
+}
+
+fn session(all: &[(Sr25519Keyring, Ed25519Keyring)]) -> SessionConfig {
+	let keys = all.iter().map(|(account, key)| {
+		let account = account.to_account_id();
+		(account.clone(), account, SessionKeys { grandpa: key.public().into() })
+	});
+	SessionConfig { keys: keys.collect(), non_authority_keys: Vec::new() }
+}
+
 /// Blocks every second: for one machine.
 fn development() -> Value {
 	build_struct_json_patch!(RuntimeGenesisConfig {
@@ -41,6 +65,8 @@ fn development() -> Value {
 			max_lag: 120_000,
 			_marker: Default::default(),
 		},
+		validators: validators(&[ALICE], DEV_SESSION_BLOCKS),
+		session: session(&[ALICE]),
 	})
 }
 
@@ -49,6 +75,8 @@ fn local() -> Value {
 	build_struct_json_patch!(RuntimeGenesisConfig {
 		balances: BalancesConfig { balances: endowed() },
 		work: WorkConfig::<Runtime> { ..Default::default() },
+		validators: validators(&[ALICE, BOB], SESSION_BLOCKS),
+		session: session(&[ALICE, BOB]),
 	})
 }
 
@@ -88,6 +116,8 @@ mod tests {
 			sp_io::TestExternalities::default().execute_with(|| {
 				frame_support::genesis_builder_helper::build_state::<RuntimeGenesisConfig>(config).expect("builds");
 				assert!(pallet_work::NextDifficulty::<Runtime>::get().0 > 0);
+				assert!(!crate::Grandpa::grandpa_authorities().is_empty());
+				assert!(pallet_validators::SessionLength::<Runtime>::get() > 0);
 			});
 		}
 	}

@@ -16,6 +16,7 @@ use labora_cli::{
 	signer,
 	tasks::{self, Draft, Progress, Terms, TrainingOptions},
 };
+use labora_demo::node::executable;
 use labora_primitives::{Balance, TaskId};
 use subxt::rpcs::rpc_params;
 
@@ -97,6 +98,41 @@ pub async fn wait_for_height(client: &Client, height: u64, seconds: u64) -> Resu
 		anyhow::Ok(())
 	};
 	tokio::time::timeout(Duration::from_secs(seconds), wait).await.context("no blocks")?
+}
+
+/// Height of the last final block.
+pub async fn finalized(client: &Client) -> Result<u64> {
+	let hash: String = client.request("chain_getFinalizedHead", rpc_params![]).await?;
+	let header: serde_json::Value = client.request("chain_getHeader", rpc_params![hash]).await?;
+	let number = header["number"].as_str().context("a header has a number")?;
+	Ok(u64::from_str_radix(number.trim_start_matches("0x"), 16)?)
+}
+
+/// Waits until a height is final.
+pub async fn wait_for_finality(client: &Client, height: u64, seconds: u64) -> Result<()> {
+	let wait = async {
+		while finalized(client).await? < height {
+			tokio::time::sleep(Duration::from_millis(50)).await;
+		}
+		anyhow::Ok(())
+	};
+	tokio::time::timeout(Duration::from_secs(seconds), wait).await.context("nothing more is final")?
+}
+
+/// Writes the specification of the development chain with a changed genesis, state and all.
+pub fn patched_specification(dir: &Path, patch: impl FnOnce(&mut serde_json::Value) -> Result<()>) -> Result<PathBuf> {
+	let (plain, raw) = (dir.join("plain.json"), dir.join("raw.json"));
+	let export = |chain: &Path, more: &[&str], to: &Path| {
+		let mut command = std::process::Command::new(executable()?);
+		command.args(["export-chain-spec", "--chain"]).arg(chain).args(more).arg("--output").arg(to);
+		output(&mut command)
+	};
+	export(Path::new("dev"), &[], &plain)?;
+	let mut spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&plain)?)?;
+	patch(spec.pointer_mut("/genesis/runtimeGenesis/patch").context("the genesis is a patch")?)?;
+	std::fs::write(&plain, spec.to_string())?;
+	export(&plain, &["--raw"], &raw)?;
+	Ok(raw)
 }
 
 /// Where a node listens for peers, on loopback.

@@ -35,7 +35,7 @@ async fn a_node_takes_no_forged_blocks_from_its_peers() -> Result<()> {
 	let (miner_base, base) = (dir.path().join("miner"), dir.path().join("honest"));
 	let miner = Node::start(&miner_base, &["--dev", "--mine", "--slots", "0"])?;
 	let mining = Client::connect(miner.url()).await?;
-	let node = Node::start(&base, &["--dev", "--bootnodes", &address(&mining).await?])?;
+	let node = Node::start(&base, &["--chain", "dev", "--bootnodes", &address(&mining).await?])?;
 	wait_for_height(&Client::connect(node.url()).await?, HEIGHT, HEIGHT_TIMEOUT).await?;
 	// The miner is ahead when it stops: the block that the node needs next is there to be forged.
 	node.stop()?;
@@ -44,7 +44,7 @@ async fn a_node_takes_no_forged_blocks_from_its_peers() -> Result<()> {
 	miner.stop()?;
 	let blocks: Vec<Block> = export(&miner_base, ahead)?.into_iter().map(|signed| signed.block).collect();
 
-	let mut node = Node::start(&base, &["--dev"])?;
+	let mut node = Node::start(&base, &["--chain", "dev"])?;
 	let client = Client::connect(node.url()).await?;
 	let (own, best) = (address(&client).await?, client.best().await?);
 	let next = usize::try_from(best.height)?;

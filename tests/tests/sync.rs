@@ -13,7 +13,9 @@ async fn a_second_node_follows_the_chain() -> Result<()> {
 	let mining = Client::connect(miner.url()).await?;
 	wait_for_height(&mining, 2, HEIGHT_TIMEOUT).await?;
 
-	let follower = Node::start(&dir.path().join("follower"), &["--dev", "--bootnodes", &address(&mining).await?])?;
+	// Without --dev, whose validator votes at the miner already.
+	let follower =
+		Node::start(&dir.path().join("follower"), &["--chain", "dev", "--bootnodes", &address(&mining).await?])?;
 	let following = Client::connect(follower.url()).await?;
 	let height = mining.best().await?.height + 2;
 	wait_for_height(&following, height, HEIGHT_TIMEOUT).await?;

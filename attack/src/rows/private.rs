@@ -26,7 +26,7 @@ pub async fn private_majority(genesis: &Genesis) -> Result<Row> {
 	let hash = |blocks: &[Block]| blocks[blocks.len() - 1].header.hash();
 	let (attacker, miner) = (account("attacker"), account("honest"));
 
-	// Released below the finality depth of 30 blocks.
+	// Shown while nobody votes.
 	let (shown, hidden) = (&public[..common + SHORT.0], &private[..common + SHORT.1]);
 	let (stores, honest_store) = (Store::with(hidden)?, Store::with(shown)?);
 	let node = honest_store.verify(hash(shown)).await?;
@@ -39,11 +39,12 @@ pub async fn private_majority(genesis: &Genesis) -> Result<Row> {
 	other.node.stop()?;
 	node.node.stop()?;
 
-	// Released above it.
+	// Shown to a node whose blocks were voted final.
 	let shown = &public[..common + LONG.0];
 	let (stores, honest_store) = (Store::with(&private)?, Store::with(shown)?);
-	let node = honest_store.verify(hash(shown)).await?;
-	for _ in 0..100 {
+	let node = honest_store.start_validator().await?;
+	ensure!(node.best().await? == hash(shown), "not the honest chain");
+	for _ in 0..300 {
 		if node.finalized().await? as usize > common {
 			break;
 		}
@@ -59,12 +60,13 @@ pub async fn private_majority(genesis: &Genesis) -> Result<Row> {
 	node.node.stop()?;
 
 	let outcome = format!(
-		"a fork of {} blocks replaces {} honest ones, whose rewards ({:.0} LAB) are gone; one that forks off below a node's last final \
-		 block (30 deep, by itself) does not: {} blocks change nothing there",
+		"where validators vote, a fork of {} blocks against {} changes nothing: it lacks the final block; while a third of them is \
+		 away and nothing becomes final, {} replace {} honest ones, whose rewards ({:.0} LAB) are gone",
+		LONG.1,
+		LONG.0,
 		SHORT.1,
 		SHORT.0,
 		lab(before) - lab(left),
-		LONG.1
 	);
 	let row = Row {
 		attack: "51 % of the compute in private, then shown",
@@ -74,8 +76,8 @@ pub async fn private_majority(genesis: &Genesis) -> Result<Row> {
 		honest: lab(left),
 		usefulness,
 		but: Some(
-			"the heavier chain counts, as in any proof of work without finality; votes of validators on final blocks, a few blocks \
-			 deep, would end it"
+			"counted is what it gains while nothing becomes final: then the heavier chain counts, as in any proof of work without \
+			 finality"
 				.into(),
 		),
 	};

@@ -1,8 +1,8 @@
 //! The chain's runtime API and the node's own methods, one function each.
 
 use labora_primitives::{
-	AccountId, Assignment, AssignmentId, Dispute, LastSeal, MiningContext, ResultRecord, StandingResult, TaskId,
-	TaskInfo, TaskSpec, Usefulness, Worker,
+	AccountId, Assignment, AssignmentId, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, StandingResult,
+	TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 use labora_tensor::Commitment;
 use subxt::{rpcs::rpc_params, utils::H256};
@@ -53,6 +53,8 @@ runtime_api! {
 	task_output(task: TaskId, unit: u16) -> Option<Vec<u8>>;
 	/// A bonded miner.
 	worker(account: AccountId) -> Option<Worker>;
+	/// The validators, and who may become one.
+	candidates() -> Vec<CandidateInfo>;
 	/// How useful the chain's work was so far.
 	usefulness() -> Usefulness;
 	/// How useful the work of the last blocks was.

@@ -59,19 +59,23 @@ impl Included {
 impl Client {
 	/// Signs and sends a call and waits until it is in a block of the best chain.
 	///
-	/// Not until that block is final: finality lags the best block by a fixed depth here.
+	/// Not until that block is final: without enough validators that takes as long as they are away.
 	pub async fn submit<Args: Encode>(&self, signer: &Keypair, call: &Call<Args>) -> Result<Included, ClientError> {
 		let account = account_of(signer).to_string();
-		// Everything as of the best block: the library's own default is the last final one, tens of blocks behind.
+		// Everything as of the best block: the library's own default is the last final one.
 		let best: H256 = self.request("chain_getBlockHash", rpc_params![]).await?;
 		let at = self.online.at_block(best).await?;
 		// The pool counts what waits in it, too.
 		let nonce: u64 = self.request("system_accountNextIndex", rpc_params![&account]).await?;
-		// Counted from a final block, which no reorganization can take away.
+		// Counted from a final block, which no reorganization can take away; where finality stands still, from the best.
 		let (final_hash, final_height) = self.finalized().await?;
+		let (birth_hash, birth) = match at.block_number() {
+			height if height.saturating_sub(final_height) > MORTALITY / 2 => (best, height),
+			_ => (final_hash, final_height),
+		};
 		let params = DefaultExtrinsicParamsBuilder::<Config>::new()
 			.nonce(nonce)
-			.mortal_from_unchecked(MORTALITY, final_height, final_hash)
+			.mortal_from_unchecked(MORTALITY, birth, birth_hash)
 			.build();
 		let failed = |error| ClientError::of_submission(&self.url, &account, error);
 		let mut signable = at.tx().create_signable_offline(call, params).map_err(failed)?;

@@ -5,6 +5,7 @@ pub mod disputes;
 pub mod model;
 pub mod status;
 pub mod task;
+pub mod validator;
 pub mod watch;
 pub mod worker;
 

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use labora_tensor::Commitment;
 
 use crate::{
-	AccountId, Assignment, AssignmentId, Dispute, LastSeal, MiningContext, ResultRecord, Seal, StandingResult, TaskId,
-	TaskInfo, TaskSpec, Usefulness, Worker,
+	AccountId, Assignment, AssignmentId, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, Seal,
+	StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 
 sp_api::decl_runtime_apis! {
@@ -37,6 +37,8 @@ sp_api::decl_runtime_apis! {
 		fn task_output(task: TaskId, unit: u16) -> Option<Vec<u8>>;
 		/// A bonded miner.
 		fn worker(account: AccountId) -> Option<Worker>;
+		/// The validators, and who may become one.
+		fn candidates() -> Vec<CandidateInfo>;
 		/// How useful the chain's work was so far.
 		fn usefulness() -> Usefulness;
 		/// How useful the work of the last blocks was.

@@ -16,6 +16,7 @@ pub mod money;
 mod task;
 mod traits;
 mod unit;
+mod validator;
 mod work;
 
 pub use dispute::{
@@ -26,12 +27,13 @@ pub use ids::{AccountId, AssignmentId, Balance, BlockNumber, Hash, Moment, TaskI
 pub use task::{Dataset, Job, Phase, Recipe, SpecError, TaskInfo, TaskSpec, UnitState};
 pub use traits::{
 	AssignmentLedger, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, TaskBoard, TicketSource,
-	UnitResolver,
+	UnitResolver, WorkCredit,
 };
 pub use unit::{
 	Assignment, ResolveError, ResolvedWork, ResultError, ResultRecord, SealOpening, UnitKind, UnitMetrics, UnitRef,
 	UnitResult,
 };
+pub use validator::{Candidate, CandidateInfo, RecentWork, SessionIndex};
 pub use work::{
 	LastSeal, MiningContext, Seal, Usefulness, WorkProof, Worker, ENGINE_ID, INHERENT_IDENTIFIER, KEY_TYPE,
 };

@@ -65,14 +65,22 @@ pub trait TicketSource {
 pub trait RewardLedger {
 	/// The blocks that an assignment sealed, in order.
 	fn seals(id: AssignmentId) -> Vec<Seal>;
-	/// The unit's result was accepted: so many multiply-accumulates were useful.
-	fn accepted(macs: u128);
-	/// An accepted result fell, or what it was built on: so many multiply-accumulates were not.
-	fn rejected(macs: u128);
+	/// The worker's result was accepted: so many multiply-accumulates were useful.
+	fn accepted(worker: &AccountId, macs: u128);
+	/// An accepted result of the worker fell, or what it was built on: so many multiply-accumulates were not.
+	fn rejected(worker: &AccountId, macs: u128);
 	/// The result has outlived its window: the held reward is the worker's.
 	fn vest(id: AssignmentId);
 	/// No result, or a wrong one: the held reward is burned. Says how much it was.
 	fn burn(id: AssignmentId) -> Balance;
+}
+
+/// Who is credited with useful work, as the count of it sees them.
+pub trait WorkCredit {
+	/// A result of the worker was accepted: so many multiply-accumulates were useful.
+	fn accepted(worker: &AccountId, macs: u128);
+	/// They were not.
+	fn rejected(worker: &AccountId, macs: u128);
 }
 
 /// The accepted results whose windows run, as disputes see them.

@@ -13,7 +13,9 @@ use sc_consensus::{BlockImport, BlockImportParams, ImportResult};
 use sc_consensus_pow::{PowIntermediate, INTERMEDIATE_KEY};
 use sp_api::{ApiError, ProvideRuntimeApi};
 use sp_blockchain::HeaderBackend;
-use sp_consensus::{BlockOrigin, Environment, Error as ConsensusError, Proposal, ProposeArgs, Proposer, SyncOracle};
+use sp_consensus::{
+	BlockOrigin, Environment, Error as ConsensusError, Proposal, ProposeArgs, Proposer, SelectChain, SyncOracle,
+};
 use sp_consensus_pow::POW_ENGINE_ID;
 use sp_core::sr25519;
 use sp_inherents::{InherentData, InherentDataProvider};
@@ -46,6 +48,9 @@ pub enum AuthoringError {
 	/// The database failed.
 	#[error(transparent)]
 	Client(#[from] sp_blockchain::Error),
+	/// The chain selection failed.
+	#[error("no best block: {0}")]
+	NoBest(#[source] ConsensusError),
 	/// The best block has no header.
 	#[error("the parent {0} is not in the database")]
 	NoParent(Hash),
@@ -70,51 +75,62 @@ pub enum AuthoringError {
 }
 
 /// Keeps the job up to date.
-pub struct JobPublisher<C, O> {
+///
+/// What to build on comes from the chain selection, not from the client's best block: when a block off the best chain becomes
+/// final, the client's best block is that one, though blocks on it may be known already.
+pub struct JobPublisher<C, S, O> {
 	client: Arc<C>,
+	select_chain: S,
 	readiness: Readiness<O>,
 	miner: AccountId,
 	jobs: watch::Sender<Option<Arc<MiningJob>>>,
 }
 
-impl<C, O> JobPublisher<C, O>
+impl<C, S, O> JobPublisher<C, S, O>
 where
 	C: HeaderBackend<Block> + BlockchainEvents<Block> + ProvideRuntimeApi<Block>,
 	C::Api: LaboraApi<Block>,
+	S: SelectChain<Block>,
 	O: SyncOracle,
 {
 	/// A publisher of the miner's jobs.
 	pub fn new(
 		client: Arc<C>,
+		select_chain: S,
 		readiness: Readiness<O>,
 		miner: AccountId,
 		jobs: watch::Sender<Option<Arc<MiningJob>>>,
 	) -> Self {
-		Self { client, readiness, miner, jobs }
+		Self { client, select_chain, readiness, miner, jobs }
 	}
 
 	/// Publishes a job for each new best block, until the client stops.
 	pub async fn run(self) {
 		let mut imports = self.client.import_notification_stream();
+		let mut finality = self.client.finality_notification_stream();
 		let mut recheck = tokio::time::interval(RECHECK);
 		loop {
 			tokio::select! {
 				import = imports.next() => if import.is_none() { return },
+				finalized = finality.next() => if finalized.is_none() { return },
 				_ = recheck.tick() => {},
 			}
-			self.refresh();
+			match self.select_chain.best_chain().await {
+				Ok(best) => self.refresh(&best),
+				Err(error) => log::warn!(target: LOG_TARGET, "No best block to mine on: {error}"),
+			}
 		}
 	}
 
 	/// Publishes the job of the best block, unless that is the current one.
-	fn refresh(&self) {
-		let best = self.client.info().best_hash;
+	fn refresh(&self, parent: &Header) {
+		let best = parent.hash();
 		let current = self.jobs.borrow().as_ref().map(|job| job.parent);
 		let wanted = self.readiness.is_ready().then_some(best);
 		if current == wanted {
 			return;
 		}
-		let job = wanted.and_then(|_| match self.job() {
+		let job = wanted.and_then(|_| match self.job(parent) {
 			Ok(job) => Some(Arc::new(job)),
 			Err(error) => {
 				log::warn!(target: LOG_TARGET, "No job on block {best}: {error}");
@@ -124,13 +140,13 @@ where
 		self.jobs.send_replace(job);
 	}
 
-	fn job(&self) -> Result<MiningJob, ApiError> {
-		let info = self.client.info();
-		let context = self.client.runtime_api().mining_context(info.best_hash, self.miner.clone())?;
+	fn job(&self, parent: &Header) -> Result<MiningJob, ApiError> {
+		let hash = parent.hash();
+		let context = self.client.runtime_api().mining_context(hash, self.miner.clone())?;
 		Ok(MiningJob {
-			genesis: info.genesis_hash,
-			parent: info.best_hash,
-			parent_number: info.best_number,
+			genesis: self.client.info().genesis_hash,
+			parent: hash,
+			parent_number: *parent.number(),
 			difficulty: context.difficulty,
 			assignments: context.assignments,
 		})
@@ -138,8 +154,9 @@ where
 }
 
 /// Makes blocks of winning tickets, one at a time.
-pub struct Author<C, E> {
+pub struct Author<C, S, E> {
 	client: Arc<C>,
+	select_chain: S,
 	proposers: E,
 	import: LaboraBlockImport,
 	keystore: KeystorePtr,
@@ -157,28 +174,30 @@ enum Outcome {
 	Overtaken,
 }
 
-impl<C, E> Author<C, E>
+impl<C, S, E> Author<C, S, E>
 where
 	C: HeaderBackend<Block>,
+	S: SelectChain<Block>,
 	E: Environment<Block>,
 {
 	/// An author whose blocks the miner's key seals.
 	pub fn new(
 		client: Arc<C>,
+		select_chain: S,
 		proposers: E,
 		import: LaboraBlockImport,
 		keystore: KeystorePtr,
 		key: sr25519::Public,
 		journal: Journal,
 	) -> Self {
-		Self { client, proposers, import, keystore, key, journal }
+		Self { client, select_chain, proposers, import, keystore, key, journal }
 	}
 
 	/// Makes blocks until no more tickets can come.
 	pub async fn run(mut self, mut tickets: mpsc::UnboundedReceiver<Found>) {
 		let mut sealed = None;
 		while let Some(found) = tickets.recv().await {
-			if !is_wanted(found.parent, self.client.info().best_hash, sealed) {
+			if !self.best().await.is_ok_and(|best| is_wanted(found.parent, best, sealed)) {
 				log::debug!(target: LOG_TARGET, "Dropped a late ticket on {}", found.parent);
 				continue;
 			}
@@ -208,12 +227,17 @@ where
 			return self.import(block).await;
 		}
 		let proposal = self.propose(&found).await?;
-		if self.client.info().best_hash != found.parent {
+		if self.best().await.map_err(AuthoringError::NoBest)? != found.parent {
 			// It would be as heavy as the block that came first, so nobody would build on it.
 			return Ok(Outcome::Overtaken);
 		}
 		let block = self.seal(proposal)?;
 		self.import(block).await
+	}
+
+	/// What to build on.
+	async fn best(&self) -> Result<Hash, ConsensusError> {
+		Ok(self.select_chain.best_chain().await?.hash())
 	}
 
 	/// The block that this miner sealed on a parent, if the database lost it.

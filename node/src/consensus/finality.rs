@@ -1,112 +1,116 @@
-//! What is final, as long as there is no finality gadget: what lies deep enough under the best block.
+//! What is final: GRANDPA, voted by the validators of the session (`pallet-validators`).
 //!
-//! The rule is local: no node tells another, and two nodes on different sides of a fork deeper than [`FINALITY_DEPTH`] stay
-//! there. It is needed all the same, because state pruning follows finality, and clients' subscriptions to the chain's head
-//! (`chainHead_v1`) end when finality lags too far behind.
+//! Miners order blocks, validators finalize them: two thirds of the validators' votes make a block and its ancestors final for every
+//! node that sees them. Without two thirds blocks go on, and nothing more becomes final until enough are back. Every node follows
+//! the votes; one with the role of an authority casts them with the keys of type `gran` that it has.
 
 use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt;
-use labora_primitives::BlockNumber;
+use labora_primitives::Hash;
 use labora_runtime::opaque::Block;
-use sc_client_api::{Backend, BlockchainEvents, Finalizer};
-use sp_blockchain::HeaderBackend;
-use sp_consensus::SyncOracle;
+use sc_consensus_grandpa::{
+	grandpa_peers_set_config, protocol_standard_name, Config, GrandpaBlockImport, GrandpaParams, LinkHalf,
+	SharedVoterState, VotingRulesBuilder,
+};
+use sc_network::{
+	config::FullNetworkConfiguration,
+	service::traits::{NetworkService, NotificationService},
+	types::ProtocolName,
+	NetworkBackend, NotificationMetrics,
+};
+use sc_network_sync::SyncingService;
+use sc_service::{Configuration, TaskManager};
+use sc_telemetry::TelemetryHandle;
+use sc_transaction_pool_api::OffchainTransactionPoolFactory;
+use sp_keystore::KeystorePtr;
 
-use super::{readiness::Readiness, LOG_TARGET};
+use crate::service::{FullBackend, FullClient, FullPool, FullSelectChain};
 
-/// Blocks between the best and the final block. Deep enough that honest miners do not build forks that long (5 minutes at the
-/// target block time), and well below both 128, where head subscriptions end, and 256, the states kept by default.
-pub const FINALITY_DEPTH: BlockNumber = 30;
+/// Finality in front of the client's own import.
+pub type FinalityBlockImport = GrandpaBlockImport<FullBackend, Block, FullClient, FullSelectChain>;
+/// What the voter is told of imports by.
+pub type FinalityLink = LinkHalf<Block, FullClient, FullSelectChain>;
 
-/// Most blocks finalized at a time: finalizing holds the import lock.
-const MOST_AT_ONCE: BlockNumber = 32;
-/// Rest between two steps of catching up, in which blocks can be imported.
-const BREATH: Duration = Duration::from_millis(10);
-/// How often the rule is applied without a new block: the end of a sync does not announce itself.
-const RECHECK: Duration = Duration::from_secs(5);
+/// Blocks after which a justification is kept, if none was for another reason: those of a change of validators always are.
+pub const JUSTIFICATION_PERIOD: u32 = 512;
+/// How long a vote is expected to travel, at most.
+const GOSSIP_DURATION: Duration = Duration::from_millis(333);
 
-/// Finalizes by depth until the client stops.
-///
-/// Only while the node is ready: until it has seen the chain with the most work, its best block may be on a short chain that
-/// somebody made for newcomers, and finalizing that one would keep the node there.
-pub async fn run<C, B, O>(client: Arc<C>, readiness: Readiness<O>)
-where
-	C: HeaderBackend<Block> + BlockchainEvents<Block> + Finalizer<Block, B>,
-	B: Backend<Block>,
-	O: SyncOracle,
-{
-	let mut imports = client.import_notification_stream();
-	let mut recheck = tokio::time::interval(RECHECK);
-	loop {
-		tokio::select! {
-			import = imports.next() => if import.is_none() { return },
-			_ = recheck.tick() => {},
-		}
-		while readiness.is_ready() && step(&*client) {
-			tokio::time::sleep(BREATH).await;
-		}
-	}
+/// Where votes travel.
+pub struct VoteProtocol {
+	name: ProtocolName,
+	notifications: Box<dyn NotificationService>,
 }
 
-/// Finalizes the next few blocks. Whether there may be more.
-fn step<C, B>(client: &C) -> bool
-where
-	C: HeaderBackend<Block> + Finalizer<Block, B>,
-	B: Backend<Block>,
-{
-	let info = client.info();
-	let Some(target) = next_target(info.best_number, info.finalized_number) else { return false };
-	let finalized = client.hash(target).and_then(|hash| match hash {
-		Some(hash) => client.finalize_block(hash, None, true),
-		// The best chain changed between the two queries; the next block brings another try.
-		None => Ok(()),
-	});
-	match finalized {
-		Ok(()) => client.info().finalized_number > info.finalized_number,
-		Err(error) => {
-			log::warn!(target: LOG_TARGET, "Block {target} could not be finalized: {error}");
-			false
-		}
-	}
+/// Adds the votes' protocol to the network.
+pub fn add_protocol<N: NetworkBackend<Block, Hash>>(
+	config: &Configuration,
+	genesis: &Hash,
+	network: &mut FullNetworkConfiguration<Block, Hash, N>,
+	metrics: NotificationMetrics,
+) -> VoteProtocol {
+	let name = protocol_standard_name(genesis, &config.chain_spec);
+	let (protocol, notifications) =
+		grandpa_peers_set_config::<_, N>(name.clone(), metrics, network.peer_store_handle());
+	network.add_notification_protocol(protocol);
+	VoteProtocol { name, notifications }
 }
 
-/// The height to finalize next, if any is due.
-fn next_target(best: BlockNumber, finalized: BlockNumber) -> Option<BlockNumber> {
-	let due = best.saturating_sub(FINALITY_DEPTH);
-	(due > finalized).then(|| due.min(finalized.saturating_add(MOST_AT_ONCE)))
+/// What following the votes, and casting them, needs of the node.
+pub struct Voter<'a> {
+	/// The node's configuration.
+	pub config: &'a Configuration,
+	/// Where the voter runs.
+	pub task_manager: &'a TaskManager,
+	/// The other end of the block import.
+	pub link: FinalityLink,
+	/// Where reports of equivocations are submitted.
+	pub pool: Arc<FullPool>,
+	/// The keys of the validator, if this is one.
+	pub keystore: KeystorePtr,
+	/// The network.
+	pub network: Arc<dyn NetworkService>,
+	/// Block requests.
+	pub sync: Arc<SyncingService<Block>>,
+	/// Where votes travel.
+	pub protocol: VoteProtocol,
+	/// Where the state of the current round is shown.
+	pub state: SharedVoterState,
+	/// The telemetry.
+	pub telemetry: Option<TelemetryHandle>,
 }
 
-#[cfg(test)]
-mod tests {
-	use super::*;
-
-	#[test]
-	fn nothing_is_due_on_a_short_chain() {
-		assert_eq!(next_target(0, 0), None);
-		assert_eq!(next_target(FINALITY_DEPTH, 0), None);
-	}
-
-	#[test]
-	fn each_new_block_makes_one_final() {
-		assert_eq!(next_target(FINALITY_DEPTH + 1, 0), Some(1));
-		assert_eq!(next_target(1_000 + FINALITY_DEPTH, 999), Some(1_000));
-		assert_eq!(next_target(1_000 + FINALITY_DEPTH, 1_000), None);
-	}
-
-	#[test]
-	fn a_reorganization_takes_nothing_back() {
-		assert_eq!(next_target(999 + FINALITY_DEPTH, 1_000), None);
-	}
-
-	#[test]
-	fn catching_up_goes_in_steps() {
-		let (best, mut finalized, mut steps) = (10_000, 0, 0);
-		while let Some(target) = next_target(best, finalized) {
-			assert!(target > finalized && target - finalized <= MOST_AT_ONCE);
-			finalized = target;
-			steps += 1;
+impl Voter<'_> {
+	/// Starts it.
+	pub fn start(self) -> Result<(), sc_service::Error> {
+		let Self { config, task_manager, link, pool, keystore, network, sync, protocol, state, telemetry } = self;
+		if config.disable_grandpa {
+			return Ok(());
 		}
-		assert_eq!((finalized, steps), (best - FINALITY_DEPTH, (best - FINALITY_DEPTH).div_ceil(MOST_AT_ONCE)));
+		let role = config.role;
+		let grandpa = Config {
+			gossip_duration: GOSSIP_DURATION,
+			justification_generation_period: JUSTIFICATION_PERIOD,
+			name: Some(config.network.node_name.clone()),
+			observer_enabled: false,
+			keystore: role.is_authority().then_some(keystore),
+			local_role: role,
+			telemetry: telemetry.clone(),
+			protocol_name: protocol.name,
+		};
+		let voter = sc_consensus_grandpa::run_grandpa_voter(GrandpaParams {
+			config: grandpa,
+			link,
+			network,
+			sync,
+			notification_service: protocol.notifications,
+			voting_rule: VotingRulesBuilder::default().build(),
+			prometheus_registry: config.prometheus_registry().cloned(),
+			shared_voter_state: state,
+			telemetry,
+			offchain_tx_pool_factory: OffchainTransactionPoolFactory::new(pool),
+		})?;
+		task_manager.spawn_essential_handle().spawn_blocking("grandpa-voter", None, voter);
+		Ok(())
 	}
 }

@@ -2,8 +2,8 @@
 //!
 //! A block is `pre-digest (author) | inherents (timestamp, work proof) | transactions | seal (the author's signature)`. The
 //! runtime verifies the work proof while it executes the block, so nothing here does; [`algorithm`] and [`seal`] check the
-//! signature, `sc-consensus-pow` gives the fork choice by total difficulty. [`authoring`] makes blocks of winning tickets, and
-//! [`finality`] is the depth rule that stands in for a finality gadget; both wait for [`readiness`].
+//! signature, `sc-consensus-pow` gives the fork choice by total difficulty, [`finality`] is GRANDPA. No block is imported as best that does
+//! not build on the final one, however heavy. [`authoring`] makes blocks of winning tickets, and waits for [`readiness`].
 
 pub mod algorithm;
 pub mod authoring;
@@ -18,15 +18,20 @@ use async_trait::async_trait;
 use labora_primitives::Hash;
 use labora_runtime::opaque::Block;
 use sc_client_api::{AuxStore, BlockOf};
-use sc_consensus::{BlockCheckParams, BlockImport, BlockImportParams, BoxBlockImport, ImportResult};
-use sc_consensus_pow::PowBlockImport;
+use sc_consensus::{
+	BlockCheckParams, BlockImport, BlockImportParams, BoxBlockImport, ForkChoiceStrategy, ImportResult,
+};
+use sc_consensus_pow::{PowBlockImport, PowIntermediate, INTERMEDIATE_KEY};
 use sp_api::ProvideRuntimeApi;
 use sp_block_builder::BlockBuilder;
 use sp_blockchain::HeaderBackend;
 use sp_consensus::{Error as ConsensusError, SelectChain};
-use sp_consensus_pow::DifficultyApi;
+use sp_consensus_pow::{DifficultyApi, POW_ENGINE_ID};
 use sp_inherents::CreateInherentDataProviders;
-use sp_runtime::traits::NumberFor;
+use sp_runtime::{
+	traits::{Header as HeaderT, NumberFor},
+	DigestItem,
+};
 use tokio::sync::Mutex;
 
 use algorithm::{LaboraAlgorithm, PowDifficulty};
@@ -40,8 +45,16 @@ const LOG_TARGET: &str = "labora::consensus";
 /// side, so without taking turns each could find its block better than a best block that the other is just replacing.
 #[derive(Clone)]
 pub struct LaboraBlockImport {
-	inner: Arc<Mutex<BoxBlockImport<Block>>>,
+	inner: Arc<Mutex<Layers>>,
 	failed: Arc<Mutex<Failed>>,
+}
+
+/// Where a block goes.
+struct Layers {
+	/// Total-difficulty fork choice in front of finality: for blocks that are executed.
+	work: BoxBlockImport<Block>,
+	/// Finality in front of the client: for blocks that a justification stands behind already.
+	finality: BoxBlockImport<Block>,
 }
 
 /// Blocks whose import failed. The SDK takes a seal that is wrong, or a block that does not execute, for a failure of this
@@ -76,26 +89,27 @@ impl Failed {
 }
 
 impl LaboraBlockImport {
-	/// Total-difficulty fork choice in front of the client's own import.
-	pub fn new<C, S>(client: Arc<C>, select_chain: S) -> Self
+	/// Total-difficulty fork choice in front of `finality`, the finality gadget's import.
+	pub fn new<C, F, S>(client: Arc<C>, finality: F, select_chain: S) -> Self
 	where
 		C: ProvideRuntimeApi<Block> + HeaderBackend<Block> + AuxStore + BlockOf + Send + Sync + 'static,
 		C::Api: BlockBuilder<Block> + DifficultyApi<Block, PowDifficulty>,
-		Arc<C>: BlockImport<Block, Error = ConsensusError>,
+		F: BlockImport<Block, Error = ConsensusError> + Clone + Send + Sync + 'static,
 		S: SelectChain<Block> + 'static,
 	{
 		// Inherents are checked from the first block on.
 		const CHECK_INHERENTS_AFTER: NumberFor<Block> = 0;
 		let algorithm = LaboraAlgorithm::new(client.clone());
-		let import = PowBlockImport::new(
-			client.clone(),
+		let work = PowBlockImport::new(
+			finality.clone(),
 			client,
 			algorithm,
 			CHECK_INHERENTS_AFTER,
 			select_chain,
 			ImportInherents,
 		);
-		Self { inner: Arc::new(Mutex::new(Box::new(import))), failed: Arc::default() }
+		let layers = Layers { work: Box::new(work), finality: Box::new(finality) };
+		Self { inner: Arc::new(Mutex::new(layers)), failed: Arc::default() }
 	}
 }
 
@@ -107,7 +121,7 @@ impl BlockImport<Block> for LaboraBlockImport {
 		if self.failed.lock().await.is_bad(&block.hash) {
 			return Ok(ImportResult::KnownBad);
 		}
-		self.inner.lock().await.check_block(block).await
+		self.inner.lock().await.finality.check_block(block).await
 	}
 
 	async fn import_block(&self, block: BlockImportParams<Block>) -> Result<ImportResult, Self::Error> {
@@ -115,12 +129,42 @@ impl BlockImport<Block> for LaboraBlockImport {
 		if self.failed.lock().await.is_bad(&hash) {
 			return Ok(ImportResult::KnownBad);
 		}
-		let imported = self.inner.lock().await.import_block(block).await;
+		let layers = self.inner.lock().await;
+		let imported = match is_executed(&block) {
+			true => layers.work.import_block(block).await,
+			false => layers.finality.import_block(without_execution(block)?).await,
+		};
+		drop(layers);
 		if imported.is_err() {
 			self.failed.lock().await.note(hash);
 		}
 		imported
 	}
+}
+
+/// Whether a block is to be executed: not one that comes with its state (the block that a warp sync jumps to), nor one of the
+/// history behind it.
+fn is_executed(block: &BlockImportParams<Block>) -> bool {
+	!block.with_state() && !block.state_action.skip_execution_checks()
+}
+
+/// Prepares a block that is not executed: only its seal can be checked. Its work cannot, and total difficulty counts from the
+/// first block that is executed, which all later branches have in common, as it is final.
+fn without_execution(mut block: BlockImportParams<Block>) -> Result<BlockImportParams<Block>, ConsensusError> {
+	let _ = block.remove_intermediate::<PowIntermediate<PowDifficulty>>(INTERMEDIATE_KEY)?;
+	let seal = match block.post_digests.last() {
+		Some(DigestItem::Seal(POW_ENGINE_ID, seal)) => seal,
+		_ => return Err(ConsensusError::ClientImport("a block without a seal".into())),
+	};
+	let pre_digest = block.header.digest().logs().iter().find_map(|log| match log {
+		DigestItem::PreRuntime(POW_ENGINE_ID, bytes) => Some(bytes.as_slice()),
+		_ => None,
+	});
+	let author = seal::author(pre_digest).map_err(|error| ConsensusError::ClientImport(error.to_string()))?;
+	seal::verify(&author, &block.header.hash(), seal)
+		.map_err(|error| ConsensusError::ClientImport(error.to_string()))?;
+	block.fork_choice = Some(ForkChoiceStrategy::Custom(block.with_state()));
+	Ok(block)
 }
 
 /// What a block's inherents are compared with at import: this machine's clock. The work proof is no matter of comparison, the

@@ -1,7 +1,7 @@
 //! Whether the node's best block is the network's, as far as it can know.
 //!
-//! Until then it neither mines nor finalizes. A node that starts a chain of its own while its first connection is still being
-//! made would finalize it by depth, and could never change to the network's.
+//! Until then it does not mine: a node that starts a chain of its own while its first connection is still being made works for
+//! nothing.
 
 use sp_consensus::SyncOracle;
 

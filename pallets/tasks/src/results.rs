@@ -68,7 +68,7 @@ impl<T: Config> Pallet<T> {
 			return;
 		};
 		info.accepted_macs = info.accepted_macs.saturating_add(info.unit_macs);
-		T::Rewards::accepted(info.unit_macs);
+		T::Rewards::accepted(&assignment.worker, info.unit_macs);
 		if matches!(spec.job, Job::Inference { .. }) {
 			Outputs::<T>::insert(unit.task, index, result.classes);
 		}

@@ -17,11 +17,13 @@ fn builds_on(unit: &UnitRef, fallen: &UnitRef) -> bool {
 
 impl<T: Config> Pallet<T> {
 	/// Takes back a unit of a task, and what was built on it.
-	fn roll_back(task: TaskId, spec: &TaskSpec, info: &mut TaskInfo, fallen: &UnitRef, victims: &mut Victims) {
+	fn roll_back(spec: &TaskSpec, info: &mut TaskInfo, result: &StandingResult, victims: &mut Victims) {
+		let fallen = &result.unit;
+		let task = fallen.task;
 		if let UnitKind::Steps(unit) = fallen.kind {
 			Results::<T>::remove(task, (fallen.round, unit));
 			Outputs::<T>::remove(task, unit);
-			Self::uncount(info);
+			Self::uncount(&result.worker, info);
 		}
 		if info.phase == Phase::Cancelled {
 			// Nothing is opened again. What was built on it could no longer be judged by what it was built from.
@@ -44,9 +46,9 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// A unit's work no longer counts as useful.
-	fn uncount(info: &mut TaskInfo) {
+	fn uncount(worker: &AccountId, info: &mut TaskInfo) {
 		info.accepted_macs = info.accepted_macs.saturating_sub(info.unit_macs);
-		T::Rewards::rejected(info.unit_macs);
+		T::Rewards::rejected(worker, info.unit_macs);
 	}
 
 	/// Ends what is being built on a fallen result, and voids what was.
@@ -76,7 +78,7 @@ impl<T: Config> Pallet<T> {
 				}
 				// Whether it is right, on what it was computed from, decides over its block reward.
 				UnitKind::Steps(_) => {
-					Self::uncount(info);
+					Self::uncount(&result.worker, info);
 					result.void = true;
 					Standing::<T>::insert(id, result);
 				}
@@ -131,7 +133,7 @@ impl<T: Config> ResultLedger for Pallet<T> {
 		if let (Some(spec), Some(mut info)) = (Specs::<T>::get(task), Tasks::<T>::get(task)) {
 			info.escrow = info.escrow.saturating_add(result.price);
 			if !result.void {
-				Self::roll_back(task, &spec, &mut info, &result.unit, &mut victims);
+				Self::roll_back(&spec, &mut info, &result, &mut victims);
 			}
 			Self::settle(task, &mut info);
 			Tasks::<T>::insert(task, info);

@@ -36,7 +36,7 @@ use labora_pouw::{
 };
 use labora_primitives::{
 	limits::MaxSeals, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, LastSeal, Moment, ResolveError,
-	RewardLedger, Seal, TicketSource, UnitResolver, Usefulness, WorkProof, INHERENT_IDENTIFIER,
+	RewardLedger, Seal, TicketSource, UnitResolver, Usefulness, WorkCredit, WorkProof, INHERENT_IDENTIFIER,
 };
 use labora_tensor::{Opening, CHUNK_BYTES};
 use scale_info::TypeInfo;
@@ -82,6 +82,8 @@ pub mod pallet {
 		type Assignments: AssignmentLedger;
 		/// What the assigned units are made of.
 		type Units: UnitResolver;
+		/// Who else counts each worker's useful work.
+		type Credit: WorkCredit;
 		/// Reward of a block sealed by useful work.
 		#[pallet::constant]
 		type BlockReward: Get<Balance>;

@@ -23,11 +23,13 @@ impl<T: Config> RewardLedger for Pallet<T> {
 		HeldRewards::<T>::get(id).map(|held| held.seals.into_inner()).unwrap_or_default()
 	}
 
-	fn accepted(macs: u128) {
+	fn accepted(worker: &AccountId, macs: u128) {
+		T::Credit::accepted(worker, macs);
 		Self::tally(|totals| totals.accepted = totals.accepted.saturating_add(macs));
 	}
 
-	fn rejected(macs: u128) {
+	fn rejected(worker: &AccountId, macs: u128) {
+		T::Credit::rejected(worker, macs);
 		Self::tally(|totals| totals.accepted = totals.accepted.saturating_sub(macs));
 	}
 

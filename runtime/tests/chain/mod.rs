@@ -18,7 +18,7 @@ use labora_primitives::{
 };
 use labora_runtime::{
 	constants::LAB, AllPalletsWithSystem, Balance, Balances, Disputes, Hash, Runtime, RuntimeEvent,
-	RuntimeGenesisConfig, RuntimeHoldReason, RuntimeOrigin, System, Tasks, Timestamp, Work, Workers,
+	RuntimeGenesisConfig, RuntimeHoldReason, RuntimeOrigin, System, Tasks, Timestamp, Validators, Work, Workers,
 };
 use labora_tensor::{Commitment, I32Tensor, I8Tensor, Shape, Tensor};
 use sp_core::bounded::BoundedVec;
@@ -39,7 +39,12 @@ pub const CLASSES: u32 = 10;
 
 /// A chain at its genesis, with difficulty 1: every ticket wins.
 pub fn new_chain() -> TestExternalities {
-	let genesis = RuntimeGenesisConfig {
+	chain_of(genesis())
+}
+
+/// What it begins with. Nobody validates.
+pub fn genesis() -> RuntimeGenesisConfig {
+	RuntimeGenesisConfig {
 		balances: labora_runtime::BalancesConfig {
 			balances: [SPONSOR, MINER, OTHER].map(|who| (who, ENDOWMENT)).to_vec(),
 			..Default::default()
@@ -53,7 +58,11 @@ pub fn new_chain() -> TestExternalities {
 			_marker: Default::default(),
 		},
 		..Default::default()
-	};
+	}
+}
+
+/// A chain at a genesis.
+pub fn chain_of(genesis: RuntimeGenesisConfig) -> TestExternalities {
 	let mut chain: TestExternalities = genesis.build_storage().expect("a valid genesis").into();
 	chain.execute_with(|| System::set_block_number(0));
 	chain
@@ -329,12 +338,15 @@ pub fn check_invariants() {
 	assert_ok!(Tasks::do_try_state());
 	assert_ok!(Workers::do_try_state());
 	assert_ok!(Disputes::do_try_state());
+	assert_ok!(Validators::do_try_state());
 	for who in [SPONSOR, MINER, OTHER, POOR] {
 		let of = |reason: RuntimeHoldReason| Balances::balance_on_hold(&reason, &who);
 		let known = of(pallet_work::HoldReason::Reward.into())
 			+ of(pallet_tasks::HoldReason::Escrow.into())
 			+ of(pallet_workers::HoldReason::Bond.into())
-			+ of(pallet_disputes::HoldReason::Challenge.into());
+			+ of(pallet_disputes::HoldReason::Challenge.into())
+			+ of(pallet_validators::HoldReason::Bond.into())
+			+ of(pallet_session::HoldReason::Keys.into());
 		assert_eq!(held(&who), known, "every hold has its reason");
 	}
 	for (who, worker) in pallet_workers::Workers::<Runtime>::iter() {
