@@ -23,12 +23,16 @@ SECONDS ?= 10
 # For `make weights`: --steps, --repeats, --factor.
 WEIGHTS ?=
 
-.PHONY: help setup build demo attack test lint bench fuzz weights spec data clean
+# How long `make soak` goes on.
+MINUTES ?= 5
+
+.PHONY: help setup build demo soak attack test lint bench fuzz weights spec data clean
 
 help:
 	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= NODES= DATASET=path change the run)"
 	@echo "              after Ctrl-C it goes on where it was; FRESH=1 starts anew"
 	@echo "make attack   play attackers against real nodes, and print what each gains and loses"
+	@echo "make soak     kill, hang and damage the nodes of a training network for MINUTES=5, and check that nothing is lost"
 	@echo "make test     run all tests"
 	@echo "make build    build the node, the client and the demonstration"
 	@echo "make lint     check formatting and run clippy"
@@ -53,6 +57,9 @@ demo: build $(if $(DATASET),,data)
 
 attack: build
 	@$(BIN)/labora-attack
+
+soak: build data
+	@$(BIN)/labora-soak --digits $(LABORA_MNIST) --minutes $(MINUTES) --seed $(SEED)
 
 test: build data
 	@$(CARGO) test --release --locked --workspace
@@ -86,4 +93,4 @@ spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node
 
 clean:
-	rm -rf demo-output demo-summary.json attack-summary.json
+	rm -rf demo-output demo-summary.json attack-summary.json soak-summary.json

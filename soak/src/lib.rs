@@ -1,0 +1,12 @@
+//! A network under faults, and what must hold of it whatever happens.
+//!
+//! - [`cluster`]: real nodes on loopback, all validators and miners, that can be killed, hung, damaged and started again;
+//! - [`faults`]: what is done to them;
+//! - [`observer`]: looks at all nodes all the time, and notes what must never be: two final blocks of one height, an accepted result
+//!   that is gone;
+//! - [`check`]: the invariants of a chain, from RPC alone: `labora-check` runs it on any node.
+
+pub mod check;
+pub mod cluster;
+pub mod faults;
+pub mod observer;

