@@ -195,8 +195,6 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	let prometheus = config.prometheus_registry().cloned();
 	let readiness = Readiness::new(network.sync.clone(), knows_of_peers(&config) && !options.without_peers);
 	let voter = Voter {
-		config: &config,
-		task_manager: &task_manager,
 		link: finality_link,
 		pool: transaction_pool.clone(),
 		keystore: keystore.clone(),
@@ -206,7 +204,7 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		state: finality.voter.clone(),
 		telemetry: telemetry.as_ref().map(Telemetry::handle),
 	};
-	voter.start()?;
+	let voter = voter.prepare(&config);
 	if let Some((share, key)) = watcher {
 		let watching = WatchConfig { account: key.into(), share, memory_mib: WATCHER_MEMORY };
 		let registry = prometheus.clone();
@@ -260,6 +258,10 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		telemetry: telemetry.as_mut(),
 		tracing_execute_block: None,
 	})?;
+	// After the tasks: they put the keys of --alice and the like into the keystore.
+	if let Some(voter) = voter {
+		finality::start(voter, &task_manager)?;
+	}
 	Ok(task_manager)
 }
 

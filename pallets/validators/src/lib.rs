@@ -218,6 +218,11 @@ pub mod pallet {
 		fn integrity_test() {
 			assert!(T::MaxValidators::get() > 0 && T::MaxCandidates::get() >= T::MaxValidators::get());
 			assert!(T::BondingSessions::get() > 0);
+			let half = T::BlockWeights::get().max_block.saturating_div(2);
+			assert!(
+				<T as Config>::WeightInfo::session_end().all_lte(half),
+				"a session's end fits beside the other hooks"
+			);
 		}
 	}
 
