@@ -5,6 +5,7 @@
 
 pub mod bound;
 pub mod dispute;
+pub mod exchange;
 pub mod fixture;
 pub mod graph;
 pub mod header;
@@ -18,10 +19,15 @@ pub mod upload;
 #[allow(dead_code, unused_imports, missing_docs)]
 #[path = "../../node/src"]
 mod node {
+	#[path = "exchange/protocol.rs"]
+	pub mod protocol;
 	#[path = "consensus/seal.rs"]
 	pub mod seal;
 	pub mod tensor_store;
 }
+
+/// Where the node's files look for it.
+use node::tensor_store;
 
 /// What the node's seal names of its command line.
 #[allow(dead_code)]

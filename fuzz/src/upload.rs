@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock};
 use labora_tensor::Commitment;
 
 use crate::{
-	node::tensor_store::{TensorStore, UploadError, MAX_UPLOADS, MAX_TENSOR_BYTES},
+	node::tensor_store::{TensorStore, UploadError, MAX_TENSOR_BYTES, MAX_UPLOADS},
 	script::Script,
 };
 
