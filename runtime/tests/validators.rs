@@ -8,8 +8,8 @@ use frame_support::{assert_noop, assert_ok, traits::KeyOwnerProofSystem};
 use labora_primitives::{AccountId, CandidateInfo, WorkCredit};
 use labora_runtime::{
 	constants::{BONDING_SESSIONS, KEY_DEPOSIT, LAB, MAX_CANDIDATES, MAX_VALIDATORS, MIN_VALIDATOR_BOND},
-	Balance, Balances, Grandpa, Historical, Runtime, RuntimeCall, RuntimeOrigin, Session, SessionConfig,
-	SessionKeys, UncheckedExtrinsic, Validators, ValidatorsConfig,
+	Balance, Balances, Grandpa, Historical, Runtime, RuntimeCall, RuntimeOrigin, Session, SessionConfig, SessionKeys,
+	UncheckedExtrinsic, Validators, ValidatorsConfig,
 };
 use sp_consensus_grandpa::{localized_payload, AuthorityId, EquivocationProof};
 use sp_core::{ed25519, proof_of_possession::ProofOfPossessionGenerator, Pair, H256};
@@ -121,7 +121,9 @@ fn a_newcomer_votes_two_sessions_later() {
 #[test]
 fn without_keys_nobody_is_elected() {
 	chain_with(&[BOND], 1).execute_with(|| {
-		block(&OTHER, || assert_ok!(Validators::declare_candidacy(signed(1), 5 * BOND)));
+		block(&OTHER, || {
+			assert_ok!(Validators::declare_candidacy(signed(1), 5 * BOND));
+		});
 		sessions(3);
 		assert_eq!(voters(), keys_of([0]));
 		assert!(!candidate(1).has_keys);
@@ -129,7 +131,9 @@ fn without_keys_nobody_is_elected() {
 		sessions(2);
 		assert_eq!(voters(), keys_of([1, 0]));
 		// Who takes its keys back is out again.
-		block(&OTHER, || assert_ok!(Session::purge_keys(signed(1))));
+		block(&OTHER, || {
+			assert_ok!(Session::purge_keys(signed(1)));
+		});
 		assert_eq!(held(&account(1)), 5 * BOND);
 		sessions(2);
 		assert_eq!(voters(), keys_of([0]));
@@ -160,7 +164,9 @@ fn there_are_so_many_seats_and_equals_take_them_in_order() {
 		sessions(2);
 		assert_eq!(voters(), keys_of(0..seats));
 		// One more unit of the money is worth a seat.
-		block(&OTHER, || assert_ok!(Validators::bond_more(signed(seats + 2), 1)));
+		block(&OTHER, || {
+			assert_ok!(Validators::bond_more(signed(seats + 2), 1));
+		});
 		sessions(2);
 		assert_eq!(voters(), keys_of([seats + 2].into_iter().chain(0..seats - 1)));
 	});
@@ -203,7 +209,9 @@ fn an_accepted_unit_is_its_workers_work() {
 		let assignment = assignments(&MINER).pop().expect("a unit");
 		let (output, _) = run(&training_spec(), &assignment, &[initial_parameter()]);
 		let result = result_of(&training_spec(), &assignment, &output);
-		block(&OTHER, || assert_ok!(submit(&MINER, assignment.id, result)));
+		block(&OTHER, || {
+			assert_ok!(submit(&MINER, assignment.id, result));
+		});
 		assert_eq!(work(), info(assignment.unit.task).unit_macs);
 		assert_eq!(pallet_validators::TotalWork::<Runtime>::get().macs, work());
 		// Nobody answers the audit: the result falls, and with it the credit.
@@ -253,7 +261,9 @@ fn the_roster_is_bounded() {
 	let most = MAX_CANDIDATES as u16;
 	chain_with(&[BOND], most).execute_with(|| {
 		block(&OTHER, || {
-			(1..most).for_each(|index| assert_ok!(Validators::declare_candidacy(signed(index), BOND)));
+			(1..most).for_each(|index| {
+				assert_ok!(Validators::declare_candidacy(signed(index), BOND));
+			});
 			assert_noop!(Validators::declare_candidacy(signed(most), BOND), ValidatorError::TooManyCandidates);
 			assert_ok!(Validators::leave(signed(5)));
 			assert_ok!(Validators::declare_candidacy(signed(most), BOND));
@@ -267,7 +277,9 @@ fn the_roster_is_bounded() {
 fn who_leaves_has_its_bond_back_when_nothing_can_be_reported_any_more() {
 	chain_with(&[BOND, 2 * BOND], 0).execute_with(|| {
 		sessions(1);
-		block(&OTHER, || assert_ok!(Validators::leave(signed(1))));
+		block(&OTHER, || {
+			assert_ok!(Validators::leave(signed(1)));
+		});
 		assert!(candidate(1).validates && candidate(1).elected, "for this session and the next");
 		sessions(1);
 		assert_eq!(voters(), keys_of([1, 0]));
@@ -279,7 +291,9 @@ fn who_leaves_has_its_bond_back_when_nothing_can_be_reported_any_more() {
 		assert_noop!(Validators::withdraw(signed(1)), ValidatorError::StillBonded);
 		sessions(1);
 		assert!(Historical::historical_root(last).is_none(), "its last session is forgotten");
-		block(&OTHER, || assert_ok!(Validators::withdraw(signed(1))));
+		block(&OTHER, || {
+			assert_ok!(Validators::withdraw(signed(1)));
+		});
 		assert_eq!((held(&account(1)), free(&account(1))), (0, ENDOWMENT));
 		// And may come back.
 		block(&OTHER, || join(1, BOND));
@@ -349,9 +363,13 @@ fn an_equivocation_of_an_earlier_session_is_punished() {
 		sessions(2);
 		let (proof, owner) = (two_votes(3, 1), ownership(3));
 		sessions(4);
-		block(&OTHER, || assert_ok!(report(proof.clone(), owner.clone())));
+		block(&OTHER, || {
+			assert_ok!(report(proof.clone(), owner.clone()));
+		});
 		assert_eq!(candidate(3).candidate.bond, BOND - BOND * 9 / 16);
-		block(&OTHER, || assert_noop!(report(proof.clone(), owner), GrandpaError::DuplicateOffenceReport));
+		block(&OTHER, || {
+			assert_noop!(report(proof.clone(), owner), GrandpaError::DuplicateOffenceReport);
+		});
 		assert_eq!(candidate(3).candidate.bond, BOND - BOND * 9 / 16, "once");
 	});
 }
@@ -365,7 +383,9 @@ fn equivocations_together_cost_everything_and_those_of_a_session_do_not_add_up()
 		});
 		assert_eq!(candidate(0).candidate.bond, BOND - BOND * 9 / 16, "the highest cost of the session counts");
 		// Two of four in one round could finalize what others do not: all of both bonds.
-		block(&OTHER, || assert_ok!(report(two_votes(1, 5), ownership(1))));
+		block(&OTHER, || {
+			assert_ok!(report(two_votes(1, 5), ownership(1)));
+		});
 		assert_eq!((candidate(0).candidate.bond, candidate(1).candidate.bond), (0, 0));
 		assert_eq!((held(&account(0)), held(&account(1))), (0, 0));
 		sessions(2);
@@ -378,11 +398,15 @@ fn equivocations_together_cost_everything_and_those_of_a_session_do_not_add_up()
 #[test]
 fn a_leaving_validator_is_punished_too() {
 	chain_with(&[BOND; 4], 0).execute_with(|| {
-		block(&OTHER, || assert_ok!(Validators::leave(signed(2))));
+		block(&OTHER, || {
+			assert_ok!(Validators::leave(signed(2)));
+		});
 		let from = candidate(2).candidate.leaving;
 		let (proof, owner) = (two_votes(2, 1), ownership(2));
 		sessions(BONDING_SESSIONS - 1);
-		block(&OTHER, || assert_ok!(report(proof, owner)));
+		block(&OTHER, || {
+			assert_ok!(report(proof, owner));
+		});
 		assert_eq!(held(&account(2)), BOND - BOND * 9 / 16);
 		assert_eq!(candidate(2).candidate.leaving, from, "no later for it");
 	});
@@ -395,7 +419,9 @@ fn forged_reports_are_refused_by_name() {
 		begin(&OTHER);
 		assert_ok!(prove(idle_proof()));
 		let (set, vote, other) = (Grandpa::current_set_id(), (H256::repeat_byte(1), 7), (H256::repeat_byte(2), 7));
-		let refused = |proof, owner, error: GrandpaError| assert_noop!(report(proof, owner), error);
+		let refused = |proof, owner, error: GrandpaError| {
+			assert_noop!(report(proof, owner), error);
+		};
 		// The same vote twice is none.
 		refused(equivocation(1, set, 5, vote, vote), ownership(1), GrandpaError::InvalidEquivocationProof);
 		// Votes of another set, signed as of this one, and the other way.
