@@ -6,9 +6,7 @@ use jsonrpsee::{server::RegisterMethodError, RpcModule};
 use labora_primitives::{BlockNumber, Hash};
 use labora_runtime::opaque::Block;
 use pallet_transaction_payment_rpc::{TransactionPayment, TransactionPaymentApiServer};
-use sc_consensus_grandpa::{
-	FinalityProofProvider, GrandpaJustificationStream, SharedAuthoritySet, SharedVoterState,
-};
+use sc_consensus_grandpa::{FinalityProofProvider, GrandpaJustificationStream, SharedAuthoritySet, SharedVoterState};
 use sc_consensus_grandpa_rpc::{Grandpa, GrandpaApiServer};
 use sc_rpc::SubscriptionTaskExecutor;
 use substrate_frame_rpc_system::{System, SystemApiServer};
@@ -53,8 +51,7 @@ pub fn create(deps: &Deps, executor: SubscriptionTaskExecutor) -> Result<RpcModu
 	let mut module = RpcModule::new(());
 	module.merge(System::<_, _, Block>::into_rpc(System::new(client.clone(), pool.clone())))?;
 	module.merge(TransactionPayment::<_, Block>::into_rpc(TransactionPayment::new(client.clone())))?;
-	let grandpa =
-		Grandpa::new(executor, authorities.clone(), voter.clone(), justifications.clone(), proofs.clone());
+	let grandpa = Grandpa::new(executor, authorities.clone(), voter.clone(), justifications.clone(), proofs.clone());
 	module.merge(grandpa.into_rpc())?;
 	module.merge(TensorRpc::new(store.clone(), status.clone()).into_rpc())?;
 	Ok(module)

@@ -8,12 +8,12 @@ use std::{path::PathBuf, sync::Arc};
 use labora_primitives::{AccountId, BlockNumber, Hash};
 use labora_runtime::{opaque::Block, RuntimeApi};
 use sc_basic_authorship::ProposerFactory;
+use sc_consensus_grandpa::{warp_proof::NetworkProvider, FinalityProofProvider, SharedAuthoritySet, SharedVoterState};
 use sc_network::{
 	config::{FullNetworkConfiguration, SyncMode},
 	service::traits::NetworkService,
 	NetworkBackend,
 };
-use sc_consensus_grandpa::{warp_proof::NetworkProvider, FinalityProofProvider, SharedAuthoritySet, SharedVoterState};
 use sc_network_sync::SyncingService;
 use sc_service::{BuildNetworkParams, Configuration, PartialComponents, SpawnTasksParams, TaskManager, WarpSyncConfig};
 use sc_telemetry::{Telemetry, TelemetryWorker};
@@ -94,7 +94,9 @@ pub enum ServiceError {
 	#[error("the journal of sealed blocks cannot be opened: {0}")]
 	Journal(std::io::Error),
 	/// A way to sync that would take blocks that are neither executed, which verifies their work, nor final.
-	#[error("only --sync full and --sync warp are possible: the proof of a block's work is verified by executing the block")]
+	#[error(
+		"only --sync full and --sync warp are possible: the proof of a block's work is verified by executing the block"
+	)]
 	SyncMode(SyncMode),
 }
 
@@ -188,8 +190,6 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 	let prometheus = config.prometheus_registry().cloned();
 	let readiness = Readiness::new(network.sync.clone(), knows_of_peers(&config) && !options.without_peers);
 	let voter = Voter {
-		config: &config,
-		task_manager: &task_manager,
 		link: finality_link,
 		pool: transaction_pool.clone(),
 		keystore: keystore.clone(),
@@ -199,7 +199,7 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		state: finality.voter.clone(),
 		telemetry: telemetry.as_ref().map(Telemetry::handle),
 	};
-	voter.start()?;
+	let voter = voter.prepare(&config);
 	if let Some((share, key)) = watcher {
 		let watching = WatchConfig { account: key.into(), share, memory_mib: WATCHER_MEMORY };
 		let registry = prometheus.clone();
@@ -231,7 +231,9 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 
 	let rpc_builder = {
 		let deps = rpc::Deps { client: client.clone(), pool: transaction_pool.clone(), store, status, finality };
-		Box::new(move |executor| rpc::create(&deps, executor).map_err(|error| sc_service::Error::Application(error.into())))
+		Box::new(move |executor| {
+			rpc::create(&deps, executor).map_err(|error| sc_service::Error::Application(error.into()))
+		})
 	};
 	sc_service::spawn_tasks(SpawnTasksParams {
 		config,
@@ -248,6 +250,10 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		telemetry: telemetry.as_mut(),
 		tracing_execute_block: None,
 	})?;
+	// After the tasks: they put the keys of --alice and the like into the keystore.
+	if let Some(voter) = voter {
+		finality::start(voter, &task_manager)?;
+	}
 	Ok(task_manager)
 }
 

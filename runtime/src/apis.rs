@@ -8,13 +8,15 @@ use frame_support::{
 	weights::Weight,
 };
 use labora_primitives::{
-	Assignment, AssignmentId, AssignmentLedger, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, RewardLedger, Seal,
-	StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
+	Assignment, AssignmentId, AssignmentLedger, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord,
+	RewardLedger, Seal, StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 use labora_tensor::Commitment;
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use sp_api::impl_runtime_apis;
-use sp_consensus_grandpa::{AuthorityId as GrandpaId, AuthorityList, EquivocationProof, OpaqueKeyOwnershipProof, SetId};
+use sp_consensus_grandpa::{
+	AuthorityId as GrandpaId, AuthorityList, EquivocationProof, OpaqueKeyOwnershipProof, SetId,
+};
 use sp_core::OpaqueMetadata;
 use sp_runtime::{
 	traits::{Block as BlockT, NumberFor},

@@ -1,5 +1,6 @@
 //! How each pallet is set up.
 
+use codec::DecodeAll;
 use frame_support::{
 	derive_impl,
 	dispatch::DispatchClass,
@@ -11,7 +12,6 @@ use frame_support::{
 	},
 };
 use frame_system::limits::{BlockLength, BlockWeights};
-use codec::DecodeAll;
 use pallet_session::{disabling::UpToLimitDisablingStrategy, historical};
 use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
 use sp_runtime::{
@@ -21,9 +21,10 @@ use sp_runtime::{
 use sp_version::RuntimeVersion;
 
 use crate::{
-	constants::*, weights, AccountId, Balance, Balances, Block, BlockNumber, Disputes, Hash, Historical, Nonce, Offences,
-	OriginCaller, PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin,
-	RuntimeTask, SessionKeys, System, Tasks, Timestamp, UncheckedExtrinsic, Validators, Work, Workers, VERSION,
+	constants::*, weights, AccountId, Balance, Balances, Block, BlockNumber, Disputes, Hash, Historical, Nonce,
+	Offences, OriginCaller, PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason,
+	RuntimeOrigin, RuntimeTask, SessionKeys, System, Tasks, Timestamp, UncheckedExtrinsic, Validators, Work, Workers,
+	VERSION,
 };
 
 /// What signed extrinsics may use of a block.

@@ -146,4 +146,8 @@ impl pallet_validators::WeightInfo for Validators {
 	fn on_offence(o: u32) -> Weight {
 		cost(100_000, 2, 1).saturating_add(cost(500_000, 8, 6).saturating_mul(u64::from(o)))
 	}
+
+	fn session_end() -> Weight {
+		cost(30_000_000, 800, 120)
+	}
 }

@@ -14,10 +14,7 @@ use labora_runtime::{
 use sp_consensus_grandpa::{localized_payload, AuthorityId, EquivocationProof};
 use sp_core::{ed25519, proof_of_possession::ProofOfPossessionGenerator, Pair, H256};
 use sp_io::TestExternalities;
-use sp_runtime::{
-	traits::ValidateUnsigned,
-	transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidityError},
-};
+use sp_runtime::transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidityError};
 
 type ValidatorError = pallet_validators::Error<Runtime>;
 type SessionError = pallet_session::Error<Runtime>;
@@ -464,7 +461,7 @@ fn forged_reports_are_refused_by_name() {
 			equivocation_proof: Box::new(proof),
 			key_owner_proof: owner,
 		};
-		let checked = |source, call| <Grandpa as ValidateUnsigned>::validate_unsigned(source, &call);
+		let checked = |source, call| Grandpa::validate_unsigned(source, &call);
 		let invalid = |why: InvalidTransaction| Err(TransactionValidityError::Invalid(why));
 		let good = || call(two_votes(1, 5), ownership(1));
 		assert_eq!(checked(TransactionSource::External, good()), invalid(InvalidTransaction::Call));

@@ -119,10 +119,7 @@ pub async fn wait_for_finality(client: &Client, height: u64, seconds: u64) -> Re
 }
 
 /// Writes the specification of the development chain with a changed genesis, state and all.
-pub fn patched_specification(
-	dir: &Path,
-	patch: impl FnOnce(&mut serde_json::Value) -> Result<()>,
-) -> Result<PathBuf> {
+pub fn patched_specification(dir: &Path, patch: impl FnOnce(&mut serde_json::Value) -> Result<()>) -> Result<PathBuf> {
 	let (plain, raw) = (dir.join("plain.json"), dir.join("raw.json"));
 	let export = |chain: &Path, more: &[&str], to: &Path| {
 		let mut command = std::process::Command::new(executable()?);

@@ -117,9 +117,8 @@ async fn finality_follows_the_votes_of_more_than_two_thirds() -> Result<()> {
 	let height = client.best().await?.height;
 	wait_for_finality(&franks, height, STEP).await?;
 	ensure!(frank.log_text().contains("Warp sync is complete"), "it did not warp");
-	let hash = |client: Client| async move {
-		client.request::<String>("chain_getBlockHash", rpc_params![height]).await
-	};
+	let hash =
+		|client: Client| async move { client.request::<String>("chain_getBlockHash", rpc_params![height]).await };
 	ensure!(hash(client).await? == hash(franks).await?);
 	for node in [frank, eve, charlie, bob, alice] {
 		node.stop()?;

@@ -14,7 +14,8 @@ async fn a_second_node_follows_the_chain() -> Result<()> {
 	wait_for_height(&mining, 2, HEIGHT_TIMEOUT).await?;
 
 	// Without --dev, whose validator votes at the miner already.
-	let follower = Node::start(&dir.path().join("follower"), &["--chain", "dev", "--bootnodes", &address(&mining).await?])?;
+	let follower =
+		Node::start(&dir.path().join("follower"), &["--chain", "dev", "--bootnodes", &address(&mining).await?])?;
 	let following = Client::connect(follower.url()).await?;
 	let height = mining.best().await?.height + 2;
 	wait_for_height(&following, height, HEIGHT_TIMEOUT).await?;

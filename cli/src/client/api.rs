@@ -1,8 +1,8 @@
 //! The chain's runtime API and the node's own methods, one function each.
 
 use labora_primitives::{
-	AccountId, Assignment, AssignmentId, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, StandingResult, TaskId,
-	TaskInfo, TaskSpec, Usefulness, Worker,
+	AccountId, Assignment, AssignmentId, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, StandingResult,
+	TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 use labora_tensor::Commitment;
 use subxt::{rpcs::rpc_params, utils::H256};

@@ -21,7 +21,10 @@ pub async fn run(context: &Context, command: ValidatorCommand) -> Outcome {
 		}
 		ValidatorCommand::Keys => {
 			let included = validators::set_keys(&client, &signer).await?;
-			context.included(&format!("{account} votes with new keys of this node, from the session after the next"), &included)
+			context.included(
+				&format!("{account} votes with new keys of this node, from the session after the next"),
+				&included,
+			)
 		}
 		ValidatorCommand::BondMore { amount } => {
 			let token = client.token().await?;

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use labora_tensor::Commitment;
 
 use crate::{
-	AccountId, Assignment, AssignmentId, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, Seal, StandingResult, TaskId,
-	TaskInfo, TaskSpec, Usefulness, Worker,
+	AccountId, Assignment, AssignmentId, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, Seal,
+	StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 
 sp_api::decl_runtime_apis! {

@@ -10,7 +10,7 @@ use labora_primitives::Hash;
 use labora_runtime::opaque::Block;
 use sc_consensus_grandpa::{
 	grandpa_peers_set_config, protocol_standard_name, Config, GrandpaBlockImport, GrandpaParams, LinkHalf,
-	SharedVoterState, VotingRulesBuilder,
+	SharedVoterState, VotingRule, VotingRulesBuilder,
 };
 use sc_network::{
 	config::FullNetworkConfiguration,
@@ -57,11 +57,7 @@ pub fn add_protocol<N: NetworkBackend<Block, Hash>>(
 }
 
 /// What following the votes, and casting them, needs of the node.
-pub struct Voter<'a> {
-	/// The node's configuration.
-	pub config: &'a Configuration,
-	/// Where the voter runs.
-	pub task_manager: &'a TaskManager,
+pub struct Voter {
 	/// The other end of the block import.
 	pub link: FinalityLink,
 	/// Where reports of equivocations are submitted.
@@ -80,13 +76,14 @@ pub struct Voter<'a> {
 	pub telemetry: Option<TelemetryHandle>,
 }
 
-impl Voter<'_> {
-	/// Starts it.
-	pub fn start(self) -> Result<(), sc_service::Error> {
-		let Self { config, task_manager, link, pool, keystore, network, sync, protocol, state, telemetry } = self;
-		if config.disable_grandpa {
-			return Ok(());
-		}
+/// A voter that can be started.
+pub type Prepared<Rule> =
+	GrandpaParams<Block, FullClient, Arc<dyn NetworkService>, Arc<SyncingService<Block>>, FullSelectChain, Rule>;
+
+impl Voter {
+	/// Prepares it, unless the configuration does without.
+	pub fn prepare(self, config: &Configuration) -> Option<Prepared<impl VotingRule<Block, FullClient> + Clone>> {
+		let Self { link, pool, keystore, network, sync, protocol, state, telemetry } = self;
 		let role = config.role;
 		let grandpa = Config {
 			gossip_duration: GOSSIP_DURATION,
@@ -98,7 +95,7 @@ impl Voter<'_> {
 			telemetry: telemetry.clone(),
 			protocol_name: protocol.name,
 		};
-		let voter = sc_consensus_grandpa::run_grandpa_voter(GrandpaParams {
+		let prepared = GrandpaParams {
 			config: grandpa,
 			link,
 			network,
@@ -109,8 +106,17 @@ impl Voter<'_> {
 			shared_voter_state: state,
 			telemetry,
 			offchain_tx_pool_factory: OffchainTransactionPoolFactory::new(pool),
-		})?;
-		task_manager.spawn_essential_handle().spawn_blocking("grandpa-voter", None, voter);
-		Ok(())
+		};
+		(!config.disable_grandpa).then_some(prepared)
 	}
+}
+
+/// Starts a voter. Which of its keys it votes with it decides when a round begins: they have to be in the keystore before.
+pub fn start<Rule>(voter: Prepared<Rule>, task_manager: &TaskManager) -> Result<(), sc_service::Error>
+where
+	Rule: VotingRule<Block, FullClient> + Clone + 'static,
+{
+	let voter = sc_consensus_grandpa::run_grandpa_voter(voter)?;
+	task_manager.spawn_essential_handle().spawn_blocking("grandpa-voter", None, voter);
+	Ok(())
 }

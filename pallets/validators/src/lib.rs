@@ -108,7 +108,8 @@ pub mod pallet {
 
 	/// What was charged for the offences of a session so far, by offender. Kept as long as they can be reported.
 	#[pallet::storage]
-	pub type Slashes<T> = StorageDoubleMap<_, Twox64Concat, SessionIndex, Blake2_128Concat, AccountId, Balance, ValueQuery>;
+	pub type Slashes<T> =
+		StorageDoubleMap<_, Twox64Concat, SessionIndex, Blake2_128Concat, AccountId, Balance, ValueQuery>;
 
 	/// Blocks of a session. 0: sessions never end.
 	#[pallet::storage]
@@ -132,7 +133,8 @@ pub mod pallet {
 		fn build(&self) {
 			SessionLength::<T>::put(self.session_length);
 			for (who, bond) in &self.candidates {
-				Pallet::<T>::bond(who.clone(), *bond).expect("a genesis names each candidate once and gives it its bond");
+				Pallet::<T>::bond(who.clone(), *bond)
+					.expect("a genesis names each candidate once and gives it its bond");
 			}
 		}
 	}
@@ -216,6 +218,11 @@ pub mod pallet {
 		fn integrity_test() {
 			assert!(T::MaxValidators::get() > 0 && T::MaxCandidates::get() >= T::MaxValidators::get());
 			assert!(T::BondingSessions::get() > 0);
+			let half = T::BlockWeights::get().max_block.saturating_div(2);
+			assert!(
+				<T as Config>::WeightInfo::session_end().all_lte(half),
+				"a session's end fits beside the other hooks"
+			);
 		}
 	}
 
@@ -298,7 +305,8 @@ impl<T: Config> Pallet<T> {
 		ensure!(bond >= T::MinBond::get(), Error::<T>::BondTooSmall);
 		ensure!(!Candidates::<T>::contains_key(&who), Error::<T>::AlreadyCandidate);
 		Roster::<T>::try_append(who.clone()).map_err(|()| Error::<T>::TooManyCandidates)?;
-		<T as Config>::Currency::hold(&HoldReason::Bond.into(), &who, bond).map_err(|_| Error::<T>::InsufficientBalance)?;
+		<T as Config>::Currency::hold(&HoldReason::Bond.into(), &who, bond)
+			.map_err(|_| Error::<T>::InsufficientBalance)?;
 		Candidates::<T>::insert(&who, Candidate { bond, leaving: None, work: RecentWork::default() });
 		Ok(())
 	}

@@ -31,8 +31,8 @@ impl<T: Config> Pallet<T> {
 		if due > 0 {
 			Slashes::<T>::insert(session, who, cost);
 			let reason = HoldReason::Bond.into();
-			let burned =
-				<T as Config>::Currency::burn_held(&reason, who, due, Precision::BestEffort, Fortitude::Force).unwrap_or(0);
+			let burned = <T as Config>::Currency::burn_held(&reason, who, due, Precision::BestEffort, Fortitude::Force)
+				.unwrap_or(0);
 			candidate.bond = candidate.bond.saturating_sub(burned);
 			Self::deposit_event(Event::ValidatorSlashed { validator: who.clone(), session, burned });
 		}

@@ -5,6 +5,7 @@
 mod disputes;
 mod setup;
 mod tasks;
+mod validators;
 mod work;
 mod workers;
 
@@ -22,6 +23,7 @@ pub fn list(extra: bool) -> Vec<BenchmarkList> {
 	list_benchmark!(list, extra, pallet_tasks, tasks::Pallet::<Runtime>);
 	list_benchmark!(list, extra, pallet_workers, workers::Pallet::<Runtime>);
 	list_benchmark!(list, extra, pallet_disputes, disputes::Pallet::<Runtime>);
+	list_benchmark!(list, extra, pallet_validators, validators::Pallet::<Runtime>);
 	list
 }
 
@@ -37,5 +39,6 @@ pub fn dispatch(config: BenchmarkConfig) -> Result<Vec<BenchmarkBatch>, String> 
 	add_benchmark!(params, batches, pallet_tasks, tasks::Pallet::<Runtime>);
 	add_benchmark!(params, batches, pallet_workers, workers::Pallet::<Runtime>);
 	add_benchmark!(params, batches, pallet_disputes, disputes::Pallet::<Runtime>);
+	add_benchmark!(params, batches, pallet_validators, validators::Pallet::<Runtime>);
 	Ok(batches)
 }
