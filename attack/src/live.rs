@@ -309,17 +309,21 @@ async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {
 		tokio::time::sleep(Duration::from_millis(200)).await;
 	}
 
-	let units: usize = live.agents.iter().map(|agent| usize::from(agent.slots)).sum();
 	let mut seeds = 20u64..;
-	let mut given = BTreeSet::new();
+	let mut given = BTreeMap::<_, BTreeSet<_>>::new();
 	let mut registered = 0;
 	loop {
 		ensure!(start.elapsed() < LIMIT, "after {} s something is still open", LIMIT.as_secs());
 		let Some(view) = live.act().await? else { continue };
 		for agent in live.agents.iter().filter(|agent| agent.slots > 0) {
-			given.extend(view.assignments_of(&agent.account()).map(|assignment| assignment.id));
+			let account = agent.account();
+			let units = view.assignments_of(&account).map(|assignment| assignment.id);
+			given.entry(agent.name).or_default().extend(units);
 		}
-		let missing = units - given.len();
+		// Somebody may have more: it leaves by a call that may wait a block longer than its result.
+		let lacks =
+			|agent: &Agent| usize::from(agent.slots).saturating_sub(given.get(agent.name).map_or(0, BTreeSet::len));
+		let missing: usize = live.agents.iter().map(lacks).sum();
 		// Two after two, so that their audits do not crowd the blocks. The node's own miner may draw some of the units: until
 		// everyone has its own, there are more.
 		if missing > 0 && live.height >= registered + 3 {
@@ -361,7 +365,7 @@ async fn judge(genesis: &Genesis, live: &Live) -> Result<Vec<Row>> {
 	let skipped = how(&fell("no backward pass")?);
 	let falls = live.falls_of("one element")?;
 	let submitted = live.agent("one element")?.count("Tasks.submit_result", Ok(()));
-	ensure!(submitted == usize::from(CHANGED) && falls.len() == submitted, "{submitted} results, {} fell", falls.len());
+	ensure!(submitted >= usize::from(CHANGED) && falls.len() == submitted, "{submitted} results, {} fell", falls.len());
 	ensure!(falls.iter().all(|(fault, _)| *fault == Fault::WrongBlock), "{falls:?}");
 	let watched = falls.iter().filter(|(_, winner)| *winner == Some(miner.clone())).count();
 	ensure!(watched > 0, "the watching node won nothing: {falls:?}");
