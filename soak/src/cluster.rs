@@ -28,9 +28,11 @@ pub const MAX_NODES: usize = MEMBERS.len();
 const SLOTS: &str = "3";
 /// Bond of each, LAB: short units fill their windows.
 const BOND: &str = "900";
-/// Target of the time between two blocks, and half life of the difficulty, milliseconds. An audit has to be answered within ten blocks: a
-/// second each, as on the development chain, is less than a node takes to come back when four of them share two cores.
-const BLOCK_TIME: (u32, u32) = (3_000, 45_000);
+/// Target of the time between two blocks, milliseconds. An audit has to be answered within ten blocks: a second each, as on the
+/// development chain, is less than a node takes to come back when four of them share two cores.
+const BLOCK_TIME: u32 = 3_000;
+/// Difficulty of the first block: four miners on two cores take about as long as they should, so that the first audits' ten blocks do, too.
+const INITIAL_DIFFICULTY: u64 = 1 << 37;
 /// How long a node may take to answer after it was started.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -63,8 +65,8 @@ fn specification(dir: &Path, nodes: usize) -> Result<String> {
 	ensure!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
 	let mut spec: serde_json::Value = serde_json::from_slice(&fs::read(&exported)?)?;
 	let genesis = spec.pointer_mut("/genesis/runtimeGenesis/patch").context("the genesis is a patch")?;
-	genesis["work"]["blockTime"] = BLOCK_TIME.0.into();
-	genesis["work"]["halfLife"] = BLOCK_TIME.1.into();
+	genesis["work"]["blockTime"] = BLOCK_TIME.into();
+	genesis["work"]["initialDifficulty"] = INITIAL_DIFFICULTY.into();
 	let bond = genesis["validators"]["candidates"][0][1].clone();
 	let members = &MEMBERS[..nodes];
 	let account = |key: &Sr25519Keyring| key.to_account_id().to_string();
