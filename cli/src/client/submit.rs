@@ -15,6 +15,8 @@ use super::{account_of, Call, Client, ClientError, Config};
 
 /// Blocks that a signed transaction stays valid.
 const MORTALITY: u64 = 128;
+/// Blocks that a transaction's validity begins before the best one, where none that late is final.
+const BIRTH_DEPTH: u64 = 16;
 /// How long to wait for a transaction's block.
 const INCLUSION_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -67,11 +69,14 @@ impl Client {
 		let at = self.online.at_block(best).await?;
 		// The pool counts what waits in it, too.
 		let nonce: u64 = self.request("system_accountNextIndex", rpc_params![&account]).await?;
-		// Counted from a final block, which no reorganization can take away; where finality stands still, from the best.
+		// Counted from a final block, which no reorganization can take away; where finality stands still, from one that is deep.
 		let (final_hash, final_height) = self.finalized().await?;
-		let (birth_hash, birth) = match at.block_number() {
-			height if height.saturating_sub(final_height) > MORTALITY / 2 => (best, height),
-			_ => (final_hash, final_height),
+		let height = at.block_number();
+		let (birth_hash, birth) = if height.saturating_sub(final_height) > MORTALITY / 2 {
+			let birth = height.saturating_sub(BIRTH_DEPTH);
+			(self.request("chain_getBlockHash", rpc_params![birth]).await?, birth)
+		} else {
+			(final_hash, final_height)
 		};
 		let params = DefaultExtrinsicParamsBuilder::<Config>::new()
 			.nonce(nonce)
