@@ -8,13 +8,16 @@ use std::{
 	time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{ensure, Context, Result};
-use codec::{Decode, Encode};
-use labora_cli::{client::Client, dataset::Folder};
-use labora_demo::node::{executable, Node};
+use anyhow::{ensure, Result};
+use codec::Encode;
+use labora_cli::{accounts, client::Client, dataset::Folder};
+use labora_demo::{
+	network::address,
+	node::{executable, Node},
+};
 use labora_engine::Engine;
 use labora_primitives::{AccountId, Balance, Hash, Usefulness};
-use labora_runtime::{Block, Header, Runtime};
+use labora_runtime::{Block, Header};
 use sp_runtime::generic::SignedBlock;
 use subxt::rpcs::rpc_params;
 use tempfile::TempDir;
@@ -199,26 +202,16 @@ impl Running {
 
 	/// An address that another node reaches it by.
 	pub async fn address(&self) -> Result<String> {
-		let addresses: Vec<String> = self.client.request("system_localListenAddresses", rpc_params![]).await?;
-		let loopback = |address: &String| address.contains("/ip4/127.0.0.1/tcp/");
-		addresses.into_iter().find(loopback).context("the node listens on loopback")
+		address(&self.client).await
 	}
 
 	/// Height of the last final block.
 	pub async fn finalized(&self) -> Result<u32> {
-		let hash: String = self.client.request("chain_getFinalizedHead", rpc_params![]).await?;
-		let hash = Hash::from_slice(&unhex(&hash)?);
-		Ok(header(&self.client, Some(hash)).await?.number)
+		Ok(self.client.finalized().await?.height as u32)
 	}
 }
 
 /// What an account owns, held or free, at the best block.
 pub async fn balance(client: &Client, who: &AccountId) -> Result<Balance> {
-	let key = frame_system::Account::<Runtime>::hashed_key_for(who);
-	let key = format!("0x{}", hex::encode(key));
-	let value: Option<String> = client.request("state_getStorage", rpc_params![key]).await?;
-	let Some(value) = value else { return Ok(0) };
-	type Info = frame_system::AccountInfo<u32, pallet_balances::AccountData<Balance>>;
-	let info = Info::decode(&mut &unhex(&value)?[..])?;
-	Ok(info.data.free + info.data.reserved)
+	Ok(accounts::balance(client, None, who).await?.total())
 }

@@ -118,7 +118,7 @@ impl Network {
 }
 
 /// The address under which other nodes on this machine reach a node.
-async fn address(client: &Client) -> Result<String> {
+pub async fn address(client: &Client) -> Result<String> {
 	let addresses: Vec<String> = client.request("system_localListenAddresses", rpc_params![]).await?;
 	let address = addresses.into_iter().find(|address| address.contains("/ip4/127.0.0.1/tcp/"));
 	let address = address.context("the node listens on loopback")?;

@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::{ensure, Context, Result};
 use codec::Decode;
 use labora_cli::{
-	client::{Client, ClientError},
+	client::{ChainHead, Client, ClientError},
 	dataset::Folder,
+	hexes::to_hex,
 	replay::{self, ReplayError, Verdict},
 };
 use labora_pouw::params::IDLE_HANDICAP;
@@ -19,25 +20,13 @@ const PAGE: u32 = 512;
 /// Index of `pallet-work` in the runtime.
 const WORK: u8 = 10;
 
-/// The final block of a node.
-pub async fn finalized(client: &Client) -> Result<(u32, H256)> {
-	let hash: H256 = client.request("chain_getFinalizedHead", rpc_params![]).await?;
-	let header: serde_json::Value = client.request("chain_getHeader", rpc_params![hash]).await?;
-	let number = header["number"].as_str().context("a header's number")?;
-	Ok((u32::from_str_radix(number.trim_start_matches("0x"), 16)?, hash))
-}
-
 /// The block of a height on a node's best chain.
-pub async fn block_hash(client: &Client, height: u32) -> Result<Option<H256>> {
+pub async fn block_hash(client: &Client, height: u64) -> Result<Option<H256>> {
 	Ok(client.request("chain_getBlockHash", rpc_params![height]).await?)
 }
 
 fn prefix(pallet: &str, item: &str) -> Vec<u8> {
 	[twox_128(pallet.as_bytes()), twox_128(item.as_bytes())].concat()
-}
-
-fn text(bytes: &[u8]) -> String {
-	format!("0x{}", hex::encode(bytes))
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>> {
@@ -55,10 +44,10 @@ pub struct Supply {
 
 /// Counts the money at a block.
 pub async fn supply(client: &Client, at: H256) -> Result<Supply> {
-	let issuance = text(&prefix("Balances", "TotalIssuance"));
+	let issuance = to_hex(prefix("Balances", "TotalIssuance"));
 	let issued: String = client.request("state_getStorage", rpc_params![issuance, at]).await?;
 	let issued = Balance::decode(&mut &bytes(&issued)?[..])?;
-	let accounts = text(&prefix("System", "Account"));
+	let accounts = to_hex(prefix("System", "Account"));
 	let (mut owned, mut last): (Balance, Option<String>) = (0, None);
 	loop {
 		let keys: Vec<String> = client.request("state_getKeysPaged", rpc_params![&accounts, PAGE, &last, at]).await?;
@@ -92,7 +81,7 @@ pub async fn accepted(client: &Client, at: H256, task: TaskId) -> Result<Vec<(u3
 }
 
 /// What the blocks up to one say of the usefulness, if the node keeps all their states. The chain's own count is not read.
-pub async fn usefulness(client: &Client, height: u32, at: H256) -> Result<Option<Usefulness>> {
+pub async fn usefulness(client: &Client, height: u64, at: H256) -> Result<Option<Usefulness>> {
 	let nobody = AccountId::new([0; 32]);
 	let mut counted = Usefulness::default();
 	for number in 1..=height {
@@ -137,7 +126,7 @@ pub async fn usefulness(client: &Client, height: u32, at: H256) -> Result<Option
 #[derive(Clone, Debug)]
 pub struct Report {
 	/// Height of the last block that is final on all nodes.
-	pub height: u32,
+	pub height: u64,
 	/// Heights at which final blocks of two nodes differ.
 	pub conflicts: u32,
 	/// The money.
@@ -186,10 +175,10 @@ pub async fn check(clients: &[Client], dataset: Option<&Path>) -> Result<Report>
 	ensure!(!clients.is_empty(), "there is no node to ask");
 	let mut heads = Vec::new();
 	for client in clients {
-		heads.push(finalized(client).await?);
+		heads.push(client.finalized().await?);
 	}
-	let (lowest, (height, head)) =
-		heads.iter().copied().enumerate().min_by_key(|(_, (height, _))| *height).context("a node")?;
+	let lowest = heads.into_iter().enumerate().min_by_key(|(_, head)| head.height);
+	let (lowest, ChainHead { hash: head, height }) = lowest.context("a node")?;
 	let mut conflicts = 0;
 	for number in 0..=height {
 		let mut seen = Vec::new();

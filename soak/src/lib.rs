@@ -10,3 +10,17 @@ pub mod check;
 pub mod cluster;
 pub mod faults;
 pub mod observer;
+
+use std::process::ExitCode;
+
+/// How a program ends: well if all is as it must be, otherwise not, and by an error not without saying so.
+pub fn exit(good: anyhow::Result<bool>) -> ExitCode {
+	match good {
+		Ok(true) => ExitCode::SUCCESS,
+		Ok(false) => ExitCode::FAILURE,
+		Err(error) => {
+			eprintln!("error: {error:#}");
+			ExitCode::FAILURE
+		}
+	}
+}

@@ -15,9 +15,9 @@ use labora_cli::{
 	tasks::{self, Terms, TrainingOptions},
 };
 use labora_soak::{
-	check::{check, finalized},
+	check::check,
 	cluster::{Cluster, MAX_NODES},
-	faults,
+	exit, faults,
 	observer::Observer,
 };
 use rand::{rngs::StdRng, SeedableRng};
@@ -105,7 +105,7 @@ async fn settle(observer: &mut Observer, cluster: &Cluster) -> Result<()> {
 		let mut behind = Vec::new();
 		for member in &cluster.members {
 			let client = member.client().context("all nodes run")?;
-			let height = finalized(client).await.map_or(0, |(height, _)| height);
+			let height = client.finalized().await.map_or(0, |head| head.height);
 			if height < goal {
 				behind.push(format!("{} is at {height}", member.name));
 			}
@@ -188,12 +188,5 @@ async fn run(arguments: Arguments) -> Result<bool> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-	match run(Arguments::parse()).await {
-		Ok(true) => ExitCode::SUCCESS,
-		Ok(false) => ExitCode::FAILURE,
-		Err(error) => {
-			eprintln!("error: {error:#}");
-			ExitCode::FAILURE
-		}
-	}
+	exit(run(Arguments::parse()).await)
 }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use labora_cli::client::Client;
+use labora_cli::client::{ChainHead, Client};
 use labora_primitives::{AccountId, TaskId};
 use subxt::utils::H256;
 use tokio::time::timeout;
 
-use crate::check::{accepted, block_hash, finalized, supply};
+use crate::check::{accepted, block_hash, supply};
 
 /// How long a node may take to answer. One that hangs or is just being started is looked at again.
 const ANSWER: Duration = Duration::from_secs(4);
@@ -17,9 +17,9 @@ const ANSWER: Duration = Duration::from_secs(4);
 #[derive(Default)]
 pub struct Observer {
 	/// The final block of each height.
-	finals: BTreeMap<u32, H256>,
+	finals: BTreeMap<u64, H256>,
 	/// Up to where each node's final blocks were compared.
-	compared: BTreeMap<usize, u32>,
+	compared: BTreeMap<usize, u64>,
 	/// Accepted results in final states: who, and what.
 	results: BTreeMap<(TaskId, u32, u16), (AccountId, [u8; 32])>,
 	/// Heights at which a node had another final block.
@@ -29,9 +29,9 @@ pub struct Observer {
 	/// Looks at the money that found some that is nobody's, or too much.
 	pub supply_mismatches: u32,
 	/// Most blocks between a node's best and its final one.
-	pub lag: u32,
+	pub lag: u64,
 	/// The highest best block.
-	pub height: u32,
+	pub height: u64,
 }
 
 impl Observer {
@@ -41,8 +41,8 @@ impl Observer {
 	}
 
 	async fn look_at(&mut self, index: usize, client: &Client) -> Result<()> {
-		let (height, _) = finalized(client).await?;
-		let best = client.best().await?.height as u32;
+		let height = client.finalized().await?.height;
+		let best = client.best().await?.height;
 		self.height = self.height.max(best);
 		self.lag = self.lag.max(best.saturating_sub(height));
 		// Also what was compared already may not change: the last few again.
@@ -61,7 +61,7 @@ impl Observer {
 
 	/// Looks at the results and the money in a node's final state.
 	pub async fn account(&mut self, client: &Client) -> Result<()> {
-		let (number, at) = finalized(client).await?;
+		let ChainHead { hash: at, height: number } = client.finalized().await?;
 		// A node that has just come back may be behind what others know as final.
 		if self.finals.keys().next_back().is_some_and(|last| *last > number) {
 			return Ok(());

@@ -18,7 +18,6 @@ use labora_cli::{
 };
 use labora_demo::node::executable;
 use labora_primitives::{Balance, TaskId};
-use subxt::rpcs::rpc_params;
 
 /// Seconds that a few blocks may take on a slow machine.
 pub const HEIGHT_TIMEOUT: u64 = 120;
@@ -100,18 +99,10 @@ pub async fn wait_for_height(client: &Client, height: u64, seconds: u64) -> Resu
 	tokio::time::timeout(Duration::from_secs(seconds), wait).await.context("no blocks")?
 }
 
-/// Height of the last final block.
-pub async fn finalized(client: &Client) -> Result<u64> {
-	let hash: String = client.request("chain_getFinalizedHead", rpc_params![]).await?;
-	let header: serde_json::Value = client.request("chain_getHeader", rpc_params![hash]).await?;
-	let number = header["number"].as_str().context("a header has a number")?;
-	Ok(u64::from_str_radix(number.trim_start_matches("0x"), 16)?)
-}
-
 /// Waits until a height is final.
 pub async fn wait_for_finality(client: &Client, height: u64, seconds: u64) -> Result<()> {
 	let wait = async {
-		while finalized(client).await? < height {
+		while client.finalized().await?.height < height {
 			tokio::time::sleep(Duration::from_millis(50)).await;
 		}
 		anyhow::Ok(())
@@ -133,13 +124,6 @@ pub fn patched_specification(dir: &Path, patch: impl FnOnce(&mut serde_json::Val
 	std::fs::write(&plain, spec.to_string())?;
 	export(&plain, &["--raw"], &raw)?;
 	Ok(raw)
-}
-
-/// Where a node listens for peers, on loopback.
-pub async fn address(client: &Client) -> Result<String> {
-	let addresses: Vec<String> = client.request("system_localListenAddresses", rpc_params![]).await?;
-	let address = addresses.into_iter().find(|address| address.contains("/ip4/127.0.0.1/tcp/"));
-	address.context("the node listens on loopback")
 }
 
 /// Runs a program to its end and gives what it printed; fails with that if it fails.

@@ -17,7 +17,7 @@ use labora_cli::{
 	client::{Call, Client},
 	replay, signer,
 };
-use labora_demo::node::Node;
+use labora_demo::{network::address, node::Node};
 use labora_node::{
 	exchange::{
 		protocol::{Answer, Question},
@@ -28,7 +28,6 @@ use labora_node::{
 use labora_primitives::{AccountId, Balance, Phase, TaskId};
 use labora_tensor::Commitment;
 use labora_tests::{
-	address,
 	forge::{pair, write_specification},
 	peer::Peer,
 	register, small_dataset, small_training, wait_for, wait_for_height, HEIGHT_TIMEOUT,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
 use labora_cli::{client::Client, signer, validators};
-use labora_demo::node::Node;
+use labora_demo::{network::address, node::Node};
 use labora_primitives::{AccountId, Balance};
 use labora_runtime::SessionKeys;
-use labora_tests::{address, finalized, patched_specification, wait_for_finality, wait_for_height, LAB};
+use labora_tests::{patched_specification, wait_for_finality, wait_for_height, LAB};
 use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
 use subxt::rpcs::rpc_params;
 
@@ -85,9 +85,9 @@ async fn finality_follows_the_votes_of_more_than_two_thirds() -> Result<()> {
 	// Two are gone: blocks go on, and nothing more is final once the votes of before are counted.
 	charlie.kill()?;
 	wait_for_height(&client, client.best().await?.height + 4, STEP).await?;
-	let (stopped, height) = (finalized(&client).await?, client.best().await?.height);
+	let (stopped, height) = (client.finalized().await?, client.best().await?.height);
 	wait_for_height(&client, height + 6, STEP).await?;
-	ensure!(finalized(&client).await? == stopped, "two of four made a block final");
+	ensure!(client.finalized().await? == stopped, "two of four made a block final");
 
 	// One is back.
 	let (charlie, _) = network.start("charlie", &["--charlie"]).await?;

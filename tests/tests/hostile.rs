@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use labora_cli::client::Client;
-use labora_demo::node::Node;
+use labora_demo::{network::address, node::Node};
 use labora_runtime::Block;
 use labora_tests::{
-	address,
 	forge::{export, write_specification, FORGERIES},
 	peer::Peer,
 	wait_for_height, HEIGHT_TIMEOUT,

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use labora_cli::client::Client;
-use labora_demo::node::Node;
-use labora_tests::{address, wait_for_height, HEIGHT_TIMEOUT};
+use labora_demo::{network::address, node::Node};
+use labora_tests::{wait_for_height, HEIGHT_TIMEOUT};
 use subxt::rpcs::rpc_params;
 
 #[tokio::test(flavor = "multi_thread")]

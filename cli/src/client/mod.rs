@@ -41,9 +41,9 @@ pub struct Client {
 	online: OnlineClient<Config>,
 }
 
-/// The best block.
+/// A block that the node's chain ends with: the best, or the last final one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BestBlock {
+pub struct ChainHead {
 	/// Its hash.
 	pub hash: H256,
 	/// Its height.
@@ -91,11 +91,21 @@ impl Client {
 	}
 
 	/// The best block.
-	pub async fn best(&self) -> Result<BestBlock, ClientError> {
-		let hash: H256 = self.request("chain_getBlockHash", rpc_params![]).await?;
+	pub async fn best(&self) -> Result<ChainHead, ClientError> {
+		self.head("chain_getBlockHash").await
+	}
+
+	/// The last final block.
+	pub async fn finalized(&self) -> Result<ChainHead, ClientError> {
+		self.head("chain_getFinalizedHead").await
+	}
+
+	/// The block whose hash a method gives.
+	async fn head(&self, method: &str) -> Result<ChainHead, ClientError> {
+		let hash: H256 = self.request(method, rpc_params![]).await?;
 		let header: Option<<Config as subxt::Config>::Header> =
 			self.request("chain_getHeader", rpc_params![hash]).await?;
-		Ok(BestBlock { hash, height: header.map_or(0, |header| header.number()) })
+		Ok(ChainHead { hash, height: header.map_or(0, |header| header.number()) })
 	}
 
 	/// The chain's token.

@@ -3,12 +3,7 @@
 use std::time::Duration;
 
 use codec::{Decode, Encode};
-use subxt::{
-	config::{DefaultExtrinsicParamsBuilder, Header},
-	rpcs::rpc_params,
-	tx::TransactionStatus,
-	utils::H256,
-};
+use subxt::{config::DefaultExtrinsicParamsBuilder, rpcs::rpc_params, tx::TransactionStatus, utils::H256};
 use subxt_signer::sr25519::Keypair;
 
 use super::{account_of, Call, Client, ClientError, Config};
@@ -70,13 +65,13 @@ impl Client {
 		// The pool counts what waits in it, too.
 		let nonce: u64 = self.request("system_accountNextIndex", rpc_params![&account]).await?;
 		// Counted from a final block, which no reorganization can take away; where finality stands still, from one that is deep.
-		let (final_hash, final_height) = self.finalized().await?;
+		let last = self.finalized().await?;
 		let height = at.block_number();
-		let (birth_hash, birth) = if height.saturating_sub(final_height) > MORTALITY / 2 {
+		let (birth_hash, birth) = if height.saturating_sub(last.height) > MORTALITY / 2 {
 			let birth = height.saturating_sub(BIRTH_DEPTH);
 			(self.request("chain_getBlockHash", rpc_params![birth]).await?, birth)
 		} else {
-			(final_hash, final_height)
+			(last.hash, last.height)
 		};
 		let params = DefaultExtrinsicParamsBuilder::<Config>::new()
 			.nonce(nonce)
@@ -111,13 +106,5 @@ impl Client {
 		};
 		let timeout = ClientError::NotIncluded { seconds: INCLUSION_TIMEOUT.as_secs() };
 		tokio::time::timeout(INCLUSION_TIMEOUT, wait).await.map_err(|_| timeout)?
-	}
-
-	/// The last final block.
-	async fn finalized(&self) -> Result<(H256, u64), ClientError> {
-		let hash: H256 = self.request("chain_getFinalizedHead", rpc_params![]).await?;
-		let header: Option<<Config as subxt::Config>::Header> =
-			self.request("chain_getHeader", rpc_params![hash]).await?;
-		Ok((hash, header.map_or(0, |header| header.number())))
 	}
 }

@@ -3,7 +3,7 @@
 use labora_primitives::{Job, LastSeal, Phase, TaskId, TaskInfo, TaskSpec, UnitMetrics, UnitState, Usefulness};
 
 use super::TaskError;
-use crate::client::{BestBlock, Client};
+use crate::client::{ChainHead, Client};
 
 /// A task in a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,7 +20,7 @@ pub struct Summary {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Progress {
 	/// The block.
-	pub best: BestBlock,
+	pub best: ChainHead,
 	/// Where the task is.
 	pub info: TaskInfo,
 	/// What sealed the block.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Parser;
 use labora_cli::client::Client;
-use labora_soak::check::check;
+use labora_soak::{check::check, exit};
 
 /// Checks the invariants of a chain by RPC alone: the same final blocks on all nodes, money that is somebody's, a usefulness that its
 /// blocks add up to, results that are what their units give.
@@ -31,12 +31,5 @@ async fn run(arguments: Arguments) -> Result<bool> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-	match run(Arguments::parse()).await {
-		Ok(true) => ExitCode::SUCCESS,
-		Ok(false) => ExitCode::FAILURE,
-		Err(error) => {
-			eprintln!("error: {error:#}");
-			ExitCode::FAILURE
-		}
-	}
+	exit(run(Arguments::parse()).await)
 }
