@@ -75,6 +75,7 @@ impl frame_system::Config for Runtime {
 	type AccountData = pallet_balances::AccountData<Balance>;
 	type SS58Prefix = ConstU16<42>;
 	type MaxConsumers = ConstU32<16>;
+	type SingleBlockMigrations = (pallet_work::migrations::SpansWithStarts<Runtime>,);
 }
 
 impl pallet_timestamp::Config for Runtime {

@@ -3,10 +3,11 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{ensure, Context, Result};
-use frame_support::weights::Weight;
+use codec::Encode;
+use frame_support::{storage::storage_prefix, traits::STORAGE_VERSION_STORAGE_KEY_POSTFIX, weights::Weight};
 use labora_cli::{
 	client::{Call, Client},
-	replay, signer,
+	hexes, replay, signer,
 };
 use labora_demo::node::{executable, Node};
 use labora_primitives::{BlockNumber, Phase};
@@ -65,6 +66,12 @@ async fn a_chain_takes_a_new_runtime_in_the_middle_of_a_training() -> Result<()>
 	let client = Client::connect(node.url()).await?;
 	ensure!(client.constant::<BlockNumber>("Workers", "ChillBlocks").await? == CHILL_BLOCKS);
 	ensure!(before.info.phase != Phase::Completed, "the upgrade came in the middle");
+	// The count of the usefulness is carried over: on so young a chain nothing of it is forgotten, so the spans add up to everything.
+	let (recent, total) = (client.recent_usefulness(None).await?, client.usefulness(None).await?);
+	ensure!(recent == total && total.spent > 0, "{recent:?} {total:?}");
+	let work_version = storage_prefix(b"Work", STORAGE_VERSION_STORAGE_KEY_POSTFIX);
+	let work_version: String = client.request("state_getStorage", rpc_params![hexes::to_hex(work_version)]).await?;
+	ensure!(work_version == hexes::to_hex(pallet_work::STORAGE_VERSION.encode()), "{work_version}");
 	// The validators' set is carried over: the blocks of the new runtime become final.
 	wait_for_finality(&client, client.best().await?.height, 60).await?;
 

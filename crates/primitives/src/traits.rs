@@ -67,8 +67,8 @@ pub trait RewardLedger {
 	fn seals(id: AssignmentId) -> Vec<Seal>;
 	/// The worker's result was accepted: so many multiply-accumulates were useful.
 	fn accepted(worker: &AccountId, macs: u128);
-	/// An accepted result of the worker fell, or what it was built on: so many multiply-accumulates were not.
-	fn rejected(worker: &AccountId, macs: u128);
+	/// A result of the worker, accepted in that block, fell, or what it was built on: so many multiply-accumulates were not.
+	fn rejected(worker: &AccountId, macs: u128, accepted: BlockNumber);
 	/// The result has outlived its window: the held reward is the worker's.
 	fn vest(id: AssignmentId);
 	/// No result, or a wrong one: the held reward is burned. Says how much it was.

@@ -23,7 +23,7 @@ impl<T: Config> Pallet<T> {
 		if let UnitKind::Steps(unit) = fallen.kind {
 			Results::<T>::remove(task, (fallen.round, unit));
 			Outputs::<T>::remove(task, unit);
-			Self::uncount(&result.worker, info);
+			Self::uncount(result, info);
 		}
 		if info.phase == Phase::Cancelled {
 			// Nothing is opened again. What was built on it could no longer be judged by what it was built from.
@@ -46,9 +46,9 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// A unit's work no longer counts as useful.
-	fn uncount(worker: &AccountId, info: &mut TaskInfo) {
+	fn uncount(result: &StandingResult, info: &mut TaskInfo) {
 		info.accepted_macs = info.accepted_macs.saturating_sub(info.unit_macs);
-		T::Rewards::rejected(worker, info.unit_macs);
+		T::Rewards::rejected(&result.worker, info.unit_macs, result.accepted);
 	}
 
 	/// Ends what is being built on a fallen result, and voids what was.
@@ -78,7 +78,7 @@ impl<T: Config> Pallet<T> {
 				}
 				// Whether it is right, on what it was computed from, decides over its block reward.
 				UnitKind::Steps(_) => {
-					Self::uncount(&result.worker, info);
+					Self::uncount(&result, info);
 					result.void = true;
 					Standing::<T>::insert(id, result);
 				}

@@ -16,9 +16,11 @@ extern crate alloc;
 
 pub use pallet::*;
 
+pub mod migrations;
 mod rewards;
 #[cfg(any(feature = "std", feature = "try-runtime"))]
 mod try_state;
+mod usefulness;
 pub mod weights;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -35,8 +37,9 @@ use labora_pouw::{
 	Difficulty, IdleSeed, ProofError, SealedTile, UsefulProof, UsefulSeed,
 };
 use labora_primitives::{
-	limits::MaxSeals, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, LastSeal, Moment, ResolveError,
-	RewardLedger, Seal, TicketSource, UnitResolver, Usefulness, WorkCredit, WorkProof, INHERENT_IDENTIFIER,
+	limits::MaxSeals, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, LastSeal, Moment,
+	ResolveError, RewardLedger, Seal, TicketSource, UnitResolver, Usefulness, WorkCredit, WorkProof,
+	INHERENT_IDENTIFIER,
 };
 use labora_tensor::{Opening, CHUNK_BYTES};
 use scale_info::TypeInfo;
@@ -46,6 +49,7 @@ use sp_runtime::{
 	Permill,
 };
 
+pub use usefulness::Span;
 pub use weights::WeightInfo;
 
 pub use labora_primitives::ENGINE_ID;
@@ -92,7 +96,7 @@ pub mod pallet {
 		type IdleShare: Get<Permill>;
 		/// Blocks of a span that the recent usefulness is counted in.
 		#[pallet::constant]
-		type SpanBlocks: Get<labora_primitives::BlockNumber>;
+		type SpanBlocks: Get<BlockNumber>;
 		/// Weights of the calls.
 		type WeightInfo: WeightInfo;
 	}
@@ -105,7 +109,7 @@ pub mod pallet {
 	}
 
 	/// Of the storage's layout: raised with every migration.
-	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(2);
 
 	#[pallet::pallet]
 	#[pallet::storage_version(STORAGE_VERSION)]
@@ -149,7 +153,7 @@ pub mod pallet {
 
 	/// The same for the last spans of [`Config::SpanBlocks`] blocks, the current one at the end.
 	#[pallet::storage]
-	pub type Spans<T> = StorageValue<_, BoundedVec<Usefulness, ConstU32<SPANS>>, ValueQuery>;
+	pub type Spans<T> = StorageValue<_, BoundedVec<Span, ConstU32<SPANS>>, ValueQuery>;
 
 	#[pallet::genesis_config]
 	pub struct GenesisConfig<T: Config> {
@@ -324,7 +328,7 @@ pub mod pallet {
 			Author::<T>::kill();
 			let height = number.saturated_into();
 			Self::adjust_difficulty(height);
-			Self::turn_span(height);
+			Self::turn_span(number.saturated_into());
 		}
 	}
 
@@ -472,51 +476,6 @@ impl<T: Config> Pallet<T> {
 		T::Currency::mint_into(author, amount)?;
 		Self::deposit_event(Event::IdleRewardPaid { worker: author.clone(), amount });
 		Ok(())
-	}
-
-	fn count(difficulty: Difficulty, useful: bool) {
-		Self::tally(|totals| {
-			let (blocks, spent) = if useful {
-				(&mut totals.useful_blocks, difficulty.0)
-			} else {
-				(&mut totals.idle_blocks, difficulty.0.saturating_mul(u128::from(IDLE_HANDICAP)))
-			};
-			*blocks = blocks.saturating_add(1);
-			totals.spent = totals.spent.saturating_add(spent);
-		});
-	}
-
-	/// Changes the totals of all time and of the current span.
-	fn tally(change: impl Fn(&mut Usefulness)) {
-		WorkTotals::<T>::mutate(&change);
-		Spans::<T>::mutate(|spans| {
-			if spans.is_empty() {
-				let _ = spans.try_push(Usefulness::default());
-			}
-			if let Some(current) = spans.last_mut() {
-				change(current);
-			}
-		});
-	}
-
-	/// How useful the work of the last [`SPANS`] spans was, the current one included.
-	pub fn recent() -> Usefulness {
-		Spans::<T>::get().iter().fold(Usefulness::default(), |sum, span| sum.plus(span))
-	}
-
-	/// Ends a span of blocks every [`Config::SpanBlocks`] blocks.
-	fn turn_span(height: u64) {
-		if !height.is_multiple_of(u64::from(T::SpanBlocks::get().max(1))) {
-			return;
-		}
-		let recent = Self::recent();
-		Self::deposit_event(Event::UsefulnessCounted { recent, total: WorkTotals::<T>::get() });
-		Spans::<T>::mutate(|spans| {
-			if spans.is_full() {
-				spans.remove(0);
-			}
-			let _ = spans.try_push(Usefulness::default());
-		});
 	}
 
 	fn adjust_difficulty(height: u64) {

@@ -25,12 +25,13 @@ impl<T: Config> RewardLedger for Pallet<T> {
 
 	fn accepted(worker: &AccountId, macs: u128) {
 		T::Credit::accepted(worker, macs);
-		Self::tally(|totals| totals.accepted = totals.accepted.saturating_add(macs));
+		let now = frame_system::Pallet::<T>::block_number().saturated_into();
+		Self::tally(now, |totals| totals.accepted = totals.accepted.saturating_add(macs));
 	}
 
-	fn rejected(worker: &AccountId, macs: u128) {
+	fn rejected(worker: &AccountId, macs: u128, accepted: BlockNumber) {
 		T::Credit::rejected(worker, macs);
-		Self::tally(|totals| totals.accepted = totals.accepted.saturating_sub(macs));
+		Self::tally(accepted, |totals| totals.accepted = totals.accepted.saturating_sub(macs));
 	}
 
 	fn vest(id: AssignmentId) {

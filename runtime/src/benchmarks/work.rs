@@ -10,7 +10,7 @@ use labora_pouw::{
 };
 use labora_primitives::{AssignmentId, Phase, UnitKind, UnitState, Usefulness, WorkProof};
 use labora_tensor::{Commitment, Opening};
-use pallet_work::{HeldRewards, NextDifficulty, Proved, SPANS};
+use pallet_work::{HeldRewards, NextDifficulty, Proved, Span, SPANS};
 use sp_core::bounded::BoundedVec;
 
 use super::setup::*;
@@ -23,7 +23,7 @@ pub trait Config: frame_system::Config<AccountId = AccountId> {}
 impl Config for Runtime {}
 
 fn full_spans() {
-	let spans: Vec<_> = (0..SPANS).map(|_| Usefulness::default()).collect();
+	let spans: Vec<_> = (0..SPANS).map(|start| Span { start, usefulness: Usefulness::default() }).collect();
 	pallet_work::Spans::<Runtime>::put(BoundedVec::truncate_from(spans));
 }
 
