@@ -23,10 +23,13 @@ SECONDS ?= 10
 # For `make weights`: --steps, --repeats, --factor.
 WEIGHTS ?=
 
+# The node whose chain `make rehearse` reads.
+URL ?= ws://127.0.0.1:9944
+
 # How long `make soak` goes on.
 MINUTES ?= 5
 
-.PHONY: help setup build demo soak attack test lint bench fuzz weights spec data clean
+.PHONY: help setup build demo soak attack test lint bench fuzz weights rehearse spec data clean
 
 help:
 	@echo "make demo     train a digit classifier on a fresh chain (SEED= ROUNDS= NODES= DATASET=path change the run)"
@@ -39,6 +42,7 @@ help:
 	@echo "make bench    run the benchmarks"
 	@echo "make fuzz     fuzz every target for SECONDS=10"
 	@echo "make weights  measure what the runtime's calls cost, and write runtime/src/weights.rs"
+	@echo "make rehearse upgrade a copy of the state of the chain at URL=ws://127.0.0.1:9944 to this runtime, with every check"
 	@echo "make spec     write the chain specifications into chain-spec/"
 
 setup:
@@ -78,16 +82,25 @@ bench: build data
 fuzz: setup
 	@scripts/fuzz.sh $(SECONDS)
 
-# The runtime with its benchmarks in it, as the build of the runtime makes Wasm of it, in a folder of its own: it has other features.
-weights: build
-	@source $(LABORA_CACHE)/env; \
-	export CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/weights CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_LTO=thin; \
+# The runtime with a feature that no chain's has, as the build of the runtime makes Wasm of it, in a folder of its own.
+SPECIAL_RUNTIME := $(CARGO_TARGET_DIR)/special/wasm32v1-none/release/labora_runtime.wasm
+define special-runtime
+	source $(LABORA_CACHE)/env; \
+	export CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/special CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_LTO=thin; \
 	export RUSTFLAGS="-C link-arg=--export-table -C link-arg=--export=__heap_base -C link-arg=--import-memory --cfg substrate_runtime"; \
 	cargo $${WASM_BUILD_TOOLCHAIN:++$$WASM_BUILD_TOOLCHAIN} rustc --release --locked -p labora-runtime --lib --no-default-features \
-		--features runtime-benchmarks --target wasm32v1-none --crate-type cdylib
-	@$(BIN)/labora-weights $(CARGO_TARGET_DIR)/weights/wasm32v1-none/release/labora_runtime.wasm $(WEIGHTS) \
-		--weights runtime/src/weights.rs
+		--features $(1) --target wasm32v1-none --crate-type cdylib
+endef
+
+weights: build
+	@$(call special-runtime,runtime-benchmarks)
+	@$(BIN)/labora-weights $(SPECIAL_RUNTIME) $(WEIGHTS) --weights runtime/src/weights.rs
 	@rustfmt --edition 2021 runtime/src/weights.rs
+
+# Changes nothing: the chain's state is copied.
+rehearse: build
+	@$(call special-runtime,try-runtime)
+	@$(BIN)/labora-rehearse $(URL) $(SPECIAL_RUNTIME)
 
 spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node
