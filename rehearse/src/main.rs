@@ -5,7 +5,7 @@
 
 mod snapshot;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{anyhow, ensure, Context, Result};
 use clap::Parser;
@@ -65,9 +65,7 @@ fn describe(version: &RuntimeVersion) -> String {
 	format!("{} {}", version.spec_name, version.spec_version)
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-	let options = Options::parse();
+async fn rehearse(options: Options) -> Result<()> {
 	let wasm = std::fs::read(&options.wasm).with_context(|| format!("reading {}", options.wasm.display()))?;
 	let client = Client::connect(&options.url).await?;
 	let head = client.finalized().await?;
@@ -91,4 +89,15 @@ async fn main() -> Result<()> {
 	);
 	ensure!(used.ref_time <= most.ref_time, "the migrations do not fit in a block");
 	Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+	match rehearse(Options::parse()).await {
+		Ok(()) => ExitCode::SUCCESS,
+		Err(error) => {
+			eprintln!("error: {error:#}");
+			ExitCode::FAILURE
+		}
+	}
 }
