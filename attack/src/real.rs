@@ -43,10 +43,6 @@ pub fn now() -> u64 {
 	SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>> {
-	Ok(hex::decode(text.trim_start_matches("0x"))?)
-}
-
 /// A header as a node gives it.
 pub async fn header(client: &Client, hash: Option<Hash>) -> Result<Header> {
 	let hash = hash.map(|hash| format!("{hash:?}"));
@@ -62,19 +58,7 @@ impl Genesis {
 		let node = Node::start(&dir.path().join("genesis"), &["--dev"])?;
 		let client = Client::connect(node.url()).await?;
 		let hash = Hash::from(client.genesis().0);
-		let at = format!("{hash:?}");
-		let mut state: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-		loop {
-			let last = state.last().map(|(key, _)| format!("0x{}", hex::encode(key)));
-			let keys: Vec<String> = client.request("state_getKeysPaged", rpc_params!["0x", 500, last, &at]).await?;
-			if keys.is_empty() {
-				break;
-			}
-			for key in keys {
-				let value: String = client.request("state_getStorage", rpc_params![&key, &at]).await?;
-				state.push((unhex(&key)?, unhex(&value)?));
-			}
-		}
+		let state = client.state(client.genesis()).await?;
 		let header = header(&client, Some(hash)).await?;
 		node.stop()?;
 		let (engine, first) = (Arc::new(Engine::best(1)), Mutex::default());

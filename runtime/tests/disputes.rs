@@ -653,6 +653,37 @@ fn two_sealed_headers_on_one_parent_are_punished_once() {
 	});
 }
 
+#[test]
+fn a_bond_that_is_at_stake_cannot_be_saved_by_a_friends_report() {
+	let pair = sp_core::sr25519::Pair::from_seed(&[5; 32]);
+	let author = labora_primitives::AccountId::from(pair.public());
+	new_chain().execute_with(|| {
+		block(&OTHER, || {
+			use frame_support::traits::fungible::Mutate;
+			assert_ok!(<Balances as Mutate<_>>::mint_into(&author, ENDOWMENT));
+			register_worker(&author, 2);
+			register_task(training_spec(), 100 * PRICE)
+		});
+		let units = assignments(&author);
+		assert_eq!(units.len(), 2);
+		let staked: labora_runtime::Balance = units.iter().map(|unit| unit.stake).sum();
+		let unstaked = 2 * SLOT_BOND - staked;
+		assert!(0 < unstaked - EQUIVOCATION_SLASH && unstaked - EQUIVOCATION_SLASH < EQUIVOCATION_SLASH);
+		block(&OTHER, || {
+			let report = |height: u32| {
+				let parent = System::block_hash(height - 1);
+				let [first, second] = [1, 2].map(|state| sealed_by(&pair, height, parent, state));
+				let before = free(&CHALLENGER);
+				assert_ok!(Disputes::report_equivocation(RuntimeOrigin::signed(CHALLENGER), first, second));
+				free(&CHALLENGER) - before
+			};
+			assert_eq!(report(1), EQUIVOCATION_SLASH / 2);
+			assert_eq!(report(2), (unstaked - EQUIVOCATION_SLASH) / 2);
+			assert_eq!(pallet_workers::Workers::<Runtime>::get(&author).unwrap().bond, 0);
+		});
+	});
+}
+
 /// An audit alone finds a lie about one op's output in all steps as often as the formula of the stake says, and one changed element
 /// of one tensor as often as its block is drawn.
 #[test]

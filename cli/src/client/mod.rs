@@ -6,6 +6,7 @@
 mod api;
 mod call;
 mod error;
+mod state;
 mod submit;
 
 use std::sync::Arc;

@@ -50,6 +50,8 @@ pub trait AssignmentLedger {
 	fn cancel(id: AssignmentId) -> Option<Assignment>;
 	/// Nothing can happen to a result any more: its stake is free.
 	fn release(worker: &AccountId, stake: Balance);
+	/// What of a worker's bond is at no stake.
+	fn unstaked(worker: &AccountId) -> Balance;
 	/// Takes an amount from a worker's bond, as far as there is one, pays `takers` in turn and burns the rest. Says how much was taken.
 	fn slash(worker: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Balance;
 }

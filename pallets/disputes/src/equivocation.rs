@@ -35,9 +35,11 @@ impl<T: Config> Pallet<T> {
 		let reported = Reports::<T>::decode_len(height).unwrap_or(0);
 		Reports::<T>::try_append(height, author.clone()).map_err(|()| Error::<T>::TooManyReports)?;
 		let amount = T::EquivocationSlash::get();
+		// Whoever reports itself by a friend must not get back what is at stake for its results: that is burned.
+		let share = CHALLENGER_SHARE.mul_floor(amount.min(T::Assignments::unstaked(&author)));
 		let takers = match reporter == author {
 			true => Vec::new(),
-			false => alloc::vec![(reporter.clone(), CHALLENGER_SHARE.mul_floor(amount))],
+			false => alloc::vec![(reporter.clone(), share)],
 		};
 		let mut slashed = T::Assignments::slash(&author, amount, &takers);
 		// Half of the places are for who loses a bond: keys without one cost nothing to make.

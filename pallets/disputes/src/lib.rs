@@ -404,7 +404,8 @@ pub mod pallet {
 			Ok(Pays::No.into())
 		}
 
-		/// Reports two sealed headers of one author on one parent of this chain. The reporter gets half of what it costs the author.
+		/// Reports two sealed headers of one author on one parent of this chain. The reporter gets half of what it costs the
+		/// author's bond, as far as that is at no stake.
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::report_equivocation(
 			first.encoded_size().saturating_add(second.encoded_size()) as u32

@@ -477,6 +477,10 @@ impl<T: Config> AssignmentLedger for Pallet<T> {
 		Workers::<T>::mutate_extant(worker, |worker| worker.staked = worker.staked.saturating_sub(stake));
 	}
 
+	fn unstaked(who: &AccountId) -> Balance {
+		Workers::<T>::get(who).map_or(0, |worker| worker.bond.saturating_sub(worker.staked))
+	}
+
 	fn slash(who: &AccountId, amount: Balance, takers: &[(AccountId, Balance)]) -> Balance {
 		let Some(mut worker) = Workers::<T>::get(who) else { return 0 };
 		let reason = HoldReason::Bond.into();
