@@ -50,6 +50,6 @@ impl Calibration {
 			Scaling { shift: 10, rounding: Rounding::Nearest, activation: Activation::Relu, key: 0, row: 0, col: 0 };
 		let take = |_, ticket: sp_core::U256| !ticket.is_zero();
 		let tickets = mined.then_some(Tickets { seed: Seed([1; 32]), take: &take });
-		engine.product(&job, Finish::Scale(scaling), tickets.as_ref(), &mut self.scratch, &mut self.out);
+		engine.product(job, Finish::Scale(scaling), tickets.as_ref(), &mut self.scratch, &mut self.out);
 	}
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::{
 	kernel::elementwise::{Scaling, Update},
 	operand::Operand,
-	product::{Finish, Job, Scratch, Tickets},
+	product::{Finish, Job, Scratch},
 	rowwise, Engine, EngineError, Miner, MiningTarget, NoMiner, StepTensors, UnitOutput, UnitPlan,
 };
 
@@ -321,7 +321,7 @@ impl Engine {
 		Ok(())
 	}
 
-	/// Computes the product of an op, on noised operands if there is something to mine.
+	/// Computes the product of an op, on noised operands while there is something to mine.
 	#[allow(clippy::too_many_arguments)]
 	fn mine(
 		&self,
@@ -341,23 +341,34 @@ impl Engine {
 		};
 		let (a, b) = (inputs.get(a)?, inputs.get(b)?);
 		let job = Job { product, left: a.operand(transpose_a), right: b.operand(transpose_b) };
-		let Some(mining) = product.eligible().then(|| miner.target()).flatten() else {
-			self.product(&job, finish, None, scratch, out);
-			return Ok(());
-		};
-		let largest = target(mining.difficulty, product.k);
-		let won: Mutex<Option<TileIndex>> = Mutex::new(None);
-		let take = |tile, ticket| {
-			let wins = ticket <= largest;
-			if wins {
-				won.lock().get_or_insert(tile);
+		let eligible = product.eligible();
+		let target_now = || if eligible { miner.target() } else { None };
+		let mut work = self.start(job, finish, out);
+		while !work.is_done() {
+			let Some(mining) = target_now() else {
+				let packed = self.pack(&work, None, scratch);
+				self.advance(&mut work, &packed, None, &|| target_now().is_none());
+				continue;
+			};
+			let same = || target_now() == Some(mining);
+			let largest = target(mining.difficulty, product.k);
+			let won: Mutex<Option<TileIndex>> = Mutex::new(None);
+			let take = |tile, ticket| {
+				let wins = ticket <= largest;
+				if wins {
+					won.lock().get_or_insert(tile);
+				}
+				!wins
+			};
+			let packed = self.pack(&work, Some(&seed(&mining, index, &a, &b, product)), scratch);
+			self.advance(&mut work, &packed, Some(&take), &|| won.lock().is_none() && same());
+			if let Some(tile) = won.into_inner() {
+				if let Some(proof) = prove(program, &mining, index, tile, &a, &b) {
+					miner.won(&mining, proof);
+				}
+				// One is enough. The rest of the panels needs no other packing until there is something else to mine on.
+				self.advance(&mut work, &packed, None, &same);
 			}
-			!wins
-		};
-		let seed = seed(&mining, index, &a, &b, product);
-		self.product(&job, finish, Some(&Tickets { seed, take: &take }), scratch, out);
-		if let Some(proof) = won.into_inner().and_then(|tile| prove(program, &mining, index, tile, &a, &b)) {
-			miner.won(&mining, proof);
 		}
 		Ok(())
 	}

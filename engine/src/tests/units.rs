@@ -86,6 +86,42 @@ fn plan(program: Program, batches: Vec<u32>, fill: Fill) -> UnitPlan {
 	}
 }
 
+/// Names another parent every time it is asked, and once none. Half of the tickets win.
+struct Fickle {
+	asked: AtomicU32,
+	won: Mutex<Vec<(MiningTarget, UsefulProof)>>,
+}
+
+impl Miner for Fickle {
+	fn target(&self) -> Option<MiningTarget> {
+		let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+		let (parent, difficulty) = ([asked as u8; 32], Difficulty(1024 * 2048 * 2));
+		(asked != 4).then_some(MiningTarget { genesis: [1; 32], parent, assignment: 7, difficulty })
+	}
+
+	fn won(&self, target: &MiningTarget, proof: UsefulProof) {
+		self.won.lock().push((*target, proof));
+	}
+}
+
+#[test]
+fn new_targets_go_on_with_the_same_product() {
+	let plan = plan(inference(1024, 2048, 40), vec![0], Fill::Random(11));
+	let (trace, _) = reference::run(&plan);
+	for engine in engines() {
+		let miner = Fickle { asked: AtomicU32::new(0), won: Mutex::default() };
+		assert_eq!(engine.run(&plan, &miner).unwrap().trace, trace, "{}", name(&engine));
+		let won = miner.won.into_inner();
+		for (target, proof) in &won {
+			assert!(reference::verify(&plan, &trace, target, proof).is_ok(), "{}", name(&engine));
+		}
+		// Each target has tickets of other tiles.
+		let tiles: std::collections::BTreeSet<_> = won.iter().map(|(_, proof)| proof.tile).collect();
+		assert_eq!(tiles.len(), won.len());
+		assert!(won.len() >= 2 && tiles.iter().any(|tile| tile.row > 0), "{}: {}", name(&engine), won.len());
+	}
+}
+
 struct Recorder {
 	target: MiningTarget,
 	won: Mutex<Vec<UsefulProof>>,
