@@ -3,7 +3,7 @@ use labora_graph::{
 	Value,
 };
 use labora_pouw::{Difficulty, UsefulProof};
-use labora_tensor::{ElementType, I32Tensor, I8Tensor, Shape, Tensor};
+use labora_tensor::{Commitment, ElementType, I32Tensor, I8Tensor, Shape, Tensor};
 use parking_lot::Mutex;
 use std::sync::{
 	atomic::{AtomicU32, Ordering},
@@ -166,6 +166,7 @@ fn check(plan: &UnitPlan) {
 			assert_eq!((tensor, *commitment), (expected, expected.commitment()));
 		}
 		assert_eq!(plain.parameters.len(), parameters.len());
+		assert!(engine.compute(plan).unwrap().iter().eq(parameters.iter()));
 
 		let recorder = Recorder::new(1);
 		assert_eq!(engine.run(plan, &recorder).unwrap(), plain, "{}", name(&engine));
@@ -358,6 +359,16 @@ fn bad_plans_and_cancelled_units_are_refused() {
 	assert_eq!(refused(&|plan| plan.labels = Some(plan.features.clone())), PlanError::Labels);
 	assert_eq!(refused(&|plan| drop(plan.parameters.pop())), PlanError::Parameters);
 	assert_eq!(refused(&|plan| plan.parameters.swap(0, 1)), PlanError::Parameters);
+}
+
+#[test]
+fn commitments_are_those_of_the_bytes() {
+	for engine in engines() {
+		for blocks in [1, 255, 256, 257, 512, 513, 768, 1025, 1300] {
+			let bytes = super::bytes(blocks * 1024, Fill::Random(blocks as u64));
+			assert_eq!(engine.commit(&bytes), Commitment::of(&bytes), "{} {blocks}", name(&engine));
+		}
+	}
 }
 
 #[test]
