@@ -26,6 +26,8 @@ WEIGHTS ?=
 # The node whose chain `make rehearse` reads.
 URL ?= ws://127.0.0.1:9944
 
+# QUICK=1: `make bench` measures little, to see that it works.
+QUICK ?=
 # How long `make soak` goes on.
 MINUTES ?= 5
 
@@ -39,7 +41,7 @@ help:
 	@echo "make test     run all tests"
 	@echo "make build    build the node, the client and the demonstration"
 	@echo "make lint     check formatting and run clippy"
-	@echo "make bench    run the benchmarks"
+	@echo "make bench    measure the engine beside its peers, and the verification (QUICK=1: in seconds, products of 1024^3 only)"
 	@echo "make fuzz     fuzz every target for SECONDS=10"
 	@echo "make weights  measure what the runtime's calls cost, and write runtime/src/weights.rs"
 	@echo "make rehearse upgrade a copy of the state of the chain at URL=ws://127.0.0.1:9944 to this runtime, with every check"
@@ -74,9 +76,14 @@ lint: setup
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
+# The engine's peers are Python packages, in a folder of their own; without them their rows are empty.
 bench: build data
-	@$(CARGO) bench --locked --workspace --bench product
-	@$(BIN)/labora-measure
+	@[ -x $(LABORA_CACHE)/peers/bin/python ] || { python3 -m venv $(LABORA_CACHE)/peers \
+		&& $(LABORA_CACHE)/peers/bin/pip install --quiet -r scripts/requirements.txt; } || rm -rf $(LABORA_CACHE)/peers
+	@$(if $(QUICK),rm -f $(LABORA_CACHE)/measured.md,$(BIN)/labora-measure | tee $(LABORA_CACHE)/measured.md)
+	@$(if $(QUICK),,$(CARGO) bench --locked --workspace --bench product)
+	@$(CARGO) bench --locked --workspace --bench summary -- $(if $(QUICK),--quick) --python $(LABORA_CACHE)/peers/bin/python \
+		--measure $(LABORA_CACHE)/measured.md --out $(CURDIR)/bench-summary.json
 
 # A build of its own, with coverage counters.
 fuzz: setup
@@ -106,4 +113,4 @@ spec: build
 	@chain-spec/generate.sh $(BIN)/labora-node
 
 clean:
-	rm -rf demo-output demo-summary.json attack-summary.json soak-summary.json
+	rm -rf demo-output demo-summary.json attack-summary.json soak-summary.json bench-summary.json

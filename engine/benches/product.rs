@@ -1,26 +1,13 @@
 //! Throughput in multiply-accumulates per second (criterion prints them as elements): plain and mined products and units, for
 //! every kernel that this CPU has, on one thread. Beside them, what it takes to check a product instead of computing it again.
 
+#[path = "common/mod.rs"]
+mod common;
+
+use common::{perceptron, Hopeless};
 use criterion::{Criterion, Throughput};
-use labora_engine::{Calibration, Engine, Kernel, Miner, MiningTarget, NoMiner, UnitPlan};
-use labora_graph::{Activation, Graph, Op, Program, Rounding, RoundingKey, StepContext, Value};
-use labora_pouw::{Difficulty, UsefulProof};
-use labora_tensor::{ElementType, Shape, Tensor};
-use std::{hint::black_box, sync::Arc, time::Duration};
-
-/// Mines without ever winning.
-struct Hopeless;
-
-impl Miner for Hopeless {
-	fn target(&self) -> Option<MiningTarget> {
-		let difficulty = Difficulty(u128::MAX);
-		Some(MiningTarget { genesis: [1; 32], parent: [2; 32], assignment: 3, difficulty })
-	}
-
-	fn won(&self, _: &MiningTarget, proof: UsefulProof) {
-		black_box(proof);
-	}
-}
+use labora_engine::{Calibration, Engine, Kernel, Miner, NoMiner};
+use std::{hint::black_box, time::Duration};
 
 fn products(c: &mut Criterion) {
 	for size in [512u16, 1024, 2048] {
@@ -39,74 +26,8 @@ fn products(c: &mut Criterion) {
 	}
 }
 
-/// A perceptron 784-512-512-10 on batches of 256, eight steps.
-fn perceptron() -> UnitPlan {
-	use Value::{Features, Op as Out};
-	const BATCH: u32 = 256;
-	let forward = |a, b, shift, activation| Op::MatMul {
-		a,
-		b: Out(b),
-		transpose_a: false,
-		transpose_b: false,
-		shift,
-		rounding: Rounding::Nearest,
-		activation,
-	};
-	let backward = |a, b, shift| Op::MatMul {
-		a: Out(a),
-		b: Out(b),
-		transpose_a: false,
-		transpose_b: true,
-		shift,
-		rounding: Rounding::Stochastic,
-		activation: Activation::Identity,
-	};
-	let update =
-		|parameter, a, b| Op::SgdUpdate { parameter, a, b: Out(b), transpose_a: true, transpose_b: false, rate: 2 };
-	let ops = vec![
-		Op::Quantize { parameter: 0, shift: 16 },
-		Op::Quantize { parameter: 1, shift: 16 },
-		Op::Quantize { parameter: 2, shift: 16 },
-		forward(Features, 0, 9, Activation::Relu),
-		forward(Out(3), 1, 8, Activation::Relu),
-		forward(Out(4), 2, 8, Activation::Identity),
-		Op::SoftmaxGradient { logits: Out(5) },
-		Op::Metrics { logits: Out(5) },
-		backward(6, 2, 5),
-		Op::ReluMask { gradient: Out(8), activation: Out(4) },
-		backward(9, 1, 6),
-		Op::ReluMask { gradient: Out(10), activation: Out(3) },
-		update(0, Features, 11),
-		update(1, Out(3), 9),
-		update(2, Out(4), 6),
-	];
-	let parameters = vec![(784, 512), (512, 512), (512, 10)];
-	let parameters: Vec<_> = parameters.into_iter().map(|(rows, cols)| Shape { rows, cols }).collect();
-	let program = Program::new(Graph { batch: BATCH, features: 784, parameters, ops }).expect("a graph");
-	let batches: Vec<u32> = (0..8).collect();
-	let rows = BATCH * 8;
-	let arbitrary = |shape: Shape, element: ElementType, mask: usize| {
-		let bytes = shape.bytes(element) as usize;
-		let bytes = (0..bytes).map(|i| ((i.wrapping_mul(0x9E37_79B1) >> 9) & mask) as u8).collect();
-		Tensor::from_bytes(shape, element, bytes).expect("as many bytes")
-	};
-	let features = arbitrary(Shape { rows, cols: 784 }, ElementType::I8, 63);
-	let labels = arbitrary(Shape { rows, cols: 1 }, ElementType::I8, 7);
-	let parameters = program.graph().parameters.iter().map(|shape| arbitrary(*shape, ElementType::I32, 255));
-	UnitPlan {
-		context: StepContext { rounding: RoundingKey(1), rate_drops: 0 },
-		features_commitment: features.commitment(),
-		features: Arc::new(features),
-		labels_commitment: Some(labels.commitment()),
-		labels: Some(Arc::new(labels)),
-		parameters: parameters.map(Arc::new).collect(),
-		batches,
-		program: Arc::new(program),
-	}
-}
-
 fn units(c: &mut Criterion) {
-	let plan = perceptron();
+	let plan = perceptron(256, 512);
 	let mut group = c.benchmark_group("unit/784-512-512-10");
 	group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
 	group.throughput(Throughput::Elements(plan.program.macs() * plan.batches.len() as u64));

@@ -23,13 +23,18 @@ pub struct Calibration {
 impl Calibration {
 	/// A product of two square matrices with `blocks * 32` rows (at least one block).
 	pub fn new(blocks: u16) -> Self {
+		let fill = |factor: usize| move |i: usize| (i.wrapping_mul(factor) >> 7) as i8;
+		Self::with_operands(blocks, fill(0x9E37_79B1), fill(0x85EB_CA6B))
+	}
+
+	/// A product of two matrices whose stored bytes are those of functions of their position.
+	pub fn with_operands(blocks: u16, left: impl Fn(usize) -> i8, right: impl Fn(usize) -> i8) -> Self {
 		let blocks = usize::from(blocks.max(1));
 		let bytes = blocks * blocks * CHUNK_BYTES;
-		let fill = |factor: usize| (0..bytes).map(|i| (i.wrapping_mul(factor) >> 7) as u8).collect();
 		Self {
 			size: blocks as u32 * 32,
-			left: fill(0x9E37_79B1),
-			right: fill(0x85EB_CA6B),
+			left: (0..bytes).map(|i| left(i) as u8).collect(),
+			right: (0..bytes).map(|i| right(i) as u8).collect(),
 			out: vec![0; bytes],
 			scratch: Scratch::default(),
 		}
@@ -50,6 +55,6 @@ impl Calibration {
 			Scaling { shift: 10, rounding: Rounding::Nearest, activation: Activation::Relu, key: 0, row: 0, col: 0 };
 		let take = |_, ticket: sp_core::U256| !ticket.is_zero();
 		let tickets = mined.then_some(Tickets { seed: Seed([1; 32]), take: &take });
-		engine.product(&job, Finish::Scale(scaling), tickets.as_ref(), &mut self.scratch, &mut self.out);
+		engine.product(job, Finish::Scale(scaling), tickets.as_ref(), &mut self.scratch, &mut self.out);
 	}
 }

@@ -33,7 +33,7 @@ impl Engine {
 		};
 		let job = Job { product: IdleSeed::PRODUCT, left: Operand::ZEROS, right: Operand::ZEROS };
 		let tickets = Tickets { seed: seed.seed(), take: &take };
-		self.with_scratch(|scratch| self.product(&job, Finish::Discard, Some(&tickets), scratch, &mut [0; TILES]));
+		self.with_scratch(|scratch| self.product(job, Finish::Discard, Some(&tickets), scratch, &mut [0; TILES]));
 		won.into_inner().map(|tile| IdleProof { nonce: seed.nonce, tile })
 	}
 }

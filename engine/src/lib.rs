@@ -11,9 +11,10 @@
 //!
 //! Modules in the order of the computation: `plan` (input and output), `unit` (steps and ops), `product` (one product), `noise`
 //! and `pack` (operands as kernels read them), `kernel` (what depends on the instruction set), `rowwise` (ops on logits).
-//! Beside them `idle`, `merge` and `calibration`. What it is not: it fetches and keeps no tensors, and knows no chain.
+//! Beside them `commit`, `idle`, `merge` and `calibration`. What it is not: it fetches and keeps no tensors, and knows no chain.
 
 mod calibration;
+mod commit;
 mod engine;
 mod idle;
 mod kernel;

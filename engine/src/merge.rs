@@ -34,7 +34,7 @@ impl Engine {
 					out.copy_from_slice(&mean(*sum, count).to_le_bytes());
 				}
 			});
-			(Commitment::of(out.bytes()), Arc::new(out))
+			(self.commit(out.bytes()), Arc::new(out))
 		});
 		Ok(merged.collect())
 	}

@@ -37,12 +37,14 @@ pub struct MiningTarget {
 	pub difficulty: Difficulty,
 }
 
-/// Who is told of tickets. Called from the thread that runs the unit.
+/// Who is told of tickets. Called from the thread that runs the unit, but for `target`.
 pub trait Miner: Sync {
-	/// What to mine on right now; asked once before each eligible product. None: compute plainly, draw no tickets.
+	/// What to mine on right now. None: compute plainly, draw no tickets. Asked often, by all threads of the engine: before each
+	/// eligible product and after every panel of it, some milliseconds. If it changes, the rest of the product goes on with the new
+	/// target's noise; what is computed stays.
 	fn target(&self) -> Option<MiningTarget>;
 
-	/// A winning ticket, at most one a product: a complete proof for `target`.
+	/// A winning ticket, at most one a product and target: a complete proof for `target`.
 	fn won(&self, target: &MiningTarget, proof: UsefulProof);
 
 	/// Asked between ops: true abandons the unit.

@@ -1,17 +1,20 @@
 //! One product: packing, tiles, tickets and what becomes of a tile.
+//!
+//! A product is computed in *panels* of tile rows. Between two panels whoever runs it can change what tickets are drawn for: the
+//! operands are packed again with other noise, and the panels that are left go on. What is computed stays.
 
 use labora_graph::{Product, MAX_K};
-use labora_pouw::{
-	noise::Side,
-	ticket::{FoldState, TicketHasher},
-	Seed, TileIndex,
-};
+use labora_pouw::{noise::Side, params::noise_rank, ticket::FoldState, Seed, TileIndex};
 use labora_tensor::{I32Block, BLOCK, BLOCK_ELEMENTS, CHUNK_BYTES};
+use parking_lot::Mutex;
 use sp_core::U256;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-	kernel::elementwise::{Scaling, Update},
+	kernel::{
+		elementwise::{Scaling, Update},
+		ticket::{Folded, Hasher, LANES},
+	},
 	noise::Noise,
 	operand::Operand,
 	pack::{PackJob, Step, StripLayout},
@@ -19,6 +22,7 @@ use crate::{
 };
 
 /// A product to compute.
+#[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
 	pub product: Product,
 	pub left: Operand<'a>,
@@ -45,94 +49,185 @@ impl Finish<'_> {
 			Self::Discard => 1,
 		}
 	}
+
+	/// Whether the useful product is wanted.
+	const fn peels(&self) -> bool {
+		!matches!(self, Self::Discard)
+	}
+}
+
+/// Takes every ticket; false means that no more are wanted (the useful product is still computed).
+pub(crate) type Take<'a> = dyn Fn(TileIndex, U256) -> bool + Sync + 'a;
+
+/// Memory for packed operands, kept between products.
+#[derive(Default)]
+pub(crate) struct Scratch {
+	right: Vec<Step>,
+	/// Left strips of a panel, for each thread at work.
+	panels: Mutex<Vec<Vec<Step>>>,
+}
+
+/// Bytes of packed left strips that one panel keeps in the second-level cache while right strips pass by.
+const PANEL_BYTES: usize = 640 << 10;
+
+/// Some tile rows of a product that are not computed yet.
+struct Panel<'a> {
+	/// The first tile row.
+	row: usize,
+	/// The output blocks of the panel's rows.
+	out: &'a mut [u8],
+	done: bool,
+}
+
+/// A product on its way.
+pub(crate) struct Work<'a> {
+	job: Job<'a>,
+	finish: Finish<'a>,
+	panels: Vec<Panel<'a>>,
+}
+
+impl Work<'_> {
+	/// Whether the whole product is computed.
+	pub fn is_done(&self) -> bool {
+		self.panels.is_empty()
+	}
+
+	/// Tile columns.
+	fn cols(&self) -> usize {
+		self.job.product.n as usize / BLOCK
+	}
+}
+
+/// Packed right strips, and what the left ones are packed with. Noised if there is a seed.
+pub(crate) struct Packed<'s> {
+	noise: Option<Noise>,
+	hasher: Option<Hasher>,
+	layout: StripLayout,
+	right: &'s [Step],
+	panels: &'s Mutex<Vec<Vec<Step>>>,
 }
 
 /// Who takes the tickets of a product.
 pub(crate) struct Tickets<'a> {
 	pub seed: Seed,
-	/// Takes every ticket; false means that no more are wanted (the useful product is still computed).
-	pub take: &'a (dyn Fn(TileIndex, U256) -> bool + Sync),
+	pub take: &'a Take<'a>,
 }
-
-/// Memory for packed operands, kept between products.
-#[derive(Default)]
-pub(crate) struct Scratch {
-	left: Vec<Step>,
-	right: Vec<Step>,
-}
-
-/// Bytes of packed left strips that one panel keeps in the second-level cache while right strips pass by.
-const PANEL_BYTES: usize = 256 << 10;
 
 impl Engine {
-	/// Computes a product. With tickets, on noised operands; the output is the same.
+	/// Computes a whole product. With tickets, on noised operands; the output is the same.
 	pub(crate) fn product(
 		&self,
-		job: &Job<'_>,
+		job: Job<'_>,
 		finish: Finish<'_>,
 		tickets: Option<&Tickets<'_>>,
 		scratch: &mut Scratch,
 		out: &mut [u8],
 	) {
+		let mut work = self.start(job, finish, out);
+		let packed = self.pack(&work, tickets.map(|tickets| &tickets.seed), scratch);
+		self.advance(&mut work, &packed, tickets.map(|tickets| tickets.take), &|| true);
+	}
+
+	/// A product of which nothing is computed yet.
+	pub(crate) fn start<'a>(&self, job: Job<'a>, finish: Finish<'a>, out: &'a mut [u8]) -> Work<'a> {
 		let Product { m, k, n } = job.product;
 		debug_assert!(k <= MAX_K);
-		let noise = tickets.map(|tickets| Noise::new(&tickets.seed, &job.product));
-		let peel = !matches!(finish, Finish::Discard);
-		let rank = noise.as_ref().map(|noise| noise.rank as u32);
-		let layout = StripLayout::new(k, self.kernel.per_step(), rank, peel);
 		let (rows, cols) = (m as usize / BLOCK, n as usize / BLOCK);
-		self.pack(Side::Left, job.left, rows, noise.as_ref(), layout, &mut scratch.left);
-		self.pack(Side::Right, job.right, cols, noise.as_ref(), layout, &mut scratch.right);
+		let row_bytes = cols * finish.block_bytes();
+		// Panels as noised ones: the noise may come later.
+		let layout = StripLayout::new(k, self.kernel.per_step(), Some(noise_rank(k)), finish.peels());
+		let panel_rows = self.panel_rows(rows, layout.steps());
+		let panels = out[..rows * row_bytes].chunks_mut(panel_rows * row_bytes).enumerate();
+		let panels = panels.map(|(number, out)| Panel { row: number * panel_rows, out, done: false });
+		Work { job, finish, panels: panels.collect() }
+	}
 
-		let hasher = tickets.map(|tickets| (TicketHasher::new(&tickets.seed), tickets.take));
-		let wanted = AtomicBool::new(true);
-		let steps = layout.steps();
-		let (left, right) = (&scratch.left, &scratch.right);
-		let block = finish.block_bytes();
-		let panel_rows = self.panel_rows(rows, steps);
-		self.each_chunk(&mut out[..rows * cols * block], panel_rows * cols * block, |panel, out| {
-			let mut tile: I32Block = [0; BLOCK_ELEMENTS];
-			for col in 0..cols {
-				let right = &right[col * steps..(col + 1) * steps];
-				for (i, out) in out.chunks_exact_mut(cols * block).enumerate() {
-					if !peel && !wanted.load(Ordering::Relaxed) {
-						return;
-					}
-					let row = panel * panel_rows + i;
-					let left = &left[row * steps..(row + 1) * steps];
-					let mut state = FoldState::default();
-					self.kernel.tile(layout, left, right, &mut state, &mut tile);
-					self.finish(finish, &tile, row, col, cols, &mut out[col * block..(col + 1) * block]);
-					if let Some((hasher, take)) = &hasher {
-						if wanted.load(Ordering::Relaxed) {
-							let index = TileIndex { row: row as u32, col: col as u32 };
-							if !take(index, hasher.ticket(index, &state.finish())) {
-								wanted.store(false, Ordering::Relaxed);
-							}
-						}
-					}
+	/// Packs the right operand of a product, and makes the noise of both.
+	pub(crate) fn pack<'s>(&self, work: &Work<'_>, seed: Option<&Seed>, scratch: &'s mut Scratch) -> Packed<'s> {
+		let Job { product, right: operand, .. } = work.job;
+		let noise = seed.map(|seed| Noise::new(seed, &product));
+		let rank = noise.as_ref().map(|noise| noise.rank as u32);
+		let layout = StripLayout::new(product.k, self.kernel.per_step(), rank, work.finish.peels());
+		let (steps, len) = (layout.steps(), layout.steps() * work.cols());
+		let Scratch { right, panels } = scratch;
+		if right.len() < len {
+			right.resize(len, Step::ZERO);
+		}
+		self.each_chunk(&mut right[..len], steps, |strip, packed| {
+			self.kernel.pack(&PackJob { side: Side::Right, operand, strip, noise: noise.as_ref() }, layout, packed);
+		});
+		Packed { noise, hasher: seed.map(Hasher::new), layout, right: &right[..len], panels }
+	}
+
+	/// Computes panels of a product from packed operands, its tickets too if they are noised and somebody takes them. After every
+	/// panel `go_on` is asked; false leaves the rest for another call, which computes at least one panel more.
+	pub(crate) fn advance(
+		&self,
+		work: &mut Work<'_>,
+		packed: &Packed<'_>,
+		take: Option<&Take<'_>>,
+		go_on: &(dyn Fn() -> bool + Sync),
+	) {
+		let (job, finish, cols) = (work.job, work.finish, work.cols());
+		let (wanted, stopped) = (AtomicBool::new(true), AtomicBool::new(false));
+		self.each_chunk(&mut work.panels, 1, |_, panels| {
+			for panel in panels {
+				if stopped.load(Ordering::Relaxed) {
+					return;
+				}
+				let draw = packed.hasher.as_ref().zip(take);
+				let draw = draw.map(|(hasher, take)| Draw::new(self, hasher, take, &wanted));
+				self.panel(&job, finish, cols, packed, panel, draw);
+				panel.done = true;
+				if !go_on() {
+					stopped.store(true, Ordering::Relaxed);
 				}
 			}
 		});
+		work.panels.retain(|panel| !panel.done);
 	}
 
-	/// Packs all strips of an operand.
-	fn pack(
+	/// Computes a panel.
+	fn panel(
 		&self,
-		side: Side,
-		operand: Operand<'_>,
-		strips: usize,
-		noise: Option<&Noise>,
-		layout: StripLayout,
-		packed: &mut Vec<Step>,
+		job: &Job<'_>,
+		finish: Finish<'_>,
+		cols: usize,
+		packed: &Packed<'_>,
+		panel: &mut Panel<'_>,
+		mut draw: Option<Draw<'_>>,
 	) {
-		let steps = layout.steps();
-		if packed.len() < strips * steps {
-			packed.resize(strips * steps, Step::ZERO);
+		let (layout, steps, block) = (packed.layout, packed.layout.steps(), finish.block_bytes());
+		let rows = panel.out.len() / (cols * block);
+		let mut strips = packed.panels.lock().pop().unwrap_or_default();
+		if strips.len() < rows * steps {
+			strips.resize(rows * steps, Step::ZERO);
 		}
-		self.each_chunk(&mut packed[..strips * steps], steps, |strip, packed| {
-			self.kernel.pack(&PackJob { side, operand, strip, noise }, layout, packed);
-		});
+		for (row, strip) in strips.chunks_exact_mut(steps).take(rows).enumerate() {
+			let noise = packed.noise.as_ref();
+			let job = PackJob { side: Side::Left, operand: job.left, strip: panel.row + row, noise };
+			self.kernel.pack(&job, layout, strip);
+		}
+		let mut tile: I32Block = [0; BLOCK_ELEMENTS];
+		'tiles: for (col, right) in packed.right.chunks_exact(steps).enumerate() {
+			let outs = panel.out.chunks_exact_mut(cols * block);
+			for (row, (left, out)) in strips.chunks_exact(steps).zip(outs).enumerate() {
+				let row = panel.row + row;
+				let mut state = FoldState::default();
+				self.kernel.tile(layout, left, right, &mut state, &mut tile);
+				self.finish(finish, &tile, row, col, cols, &mut out[col * block..(col + 1) * block]);
+				if let Some(draw) = &mut draw {
+					draw.add(TileIndex { row: row as u32, col: col as u32 }, state);
+					if !finish.peels() && !draw.wanted() {
+						break 'tiles;
+					}
+				}
+			}
+		}
+		if let Some(draw) = &mut draw {
+			draw.flush();
+		}
+		packed.panels.lock().push(strips);
 	}
 
 	/// Tile rows of a panel: as many as fit the cache, few enough that every thread gets some.
@@ -157,5 +252,47 @@ impl Engine {
 			}
 			Finish::Discard => {}
 		}
+	}
+}
+
+/// Draws the tickets of a panel, some tiles at a time.
+struct Draw<'a> {
+	engine: &'a Engine,
+	hasher: &'a Hasher,
+	take: &'a Take<'a>,
+	/// Whether more tickets of the product are wanted.
+	wanted: &'a AtomicBool,
+	tiles: Vec<Folded>,
+}
+
+impl<'a> Draw<'a> {
+	fn new(engine: &'a Engine, hasher: &'a Hasher, take: &'a Take<'a>, wanted: &'a AtomicBool) -> Self {
+		Self { engine, hasher, take, wanted, tiles: Vec::with_capacity(LANES) }
+	}
+
+	fn wanted(&self) -> bool {
+		self.wanted.load(Ordering::Relaxed)
+	}
+
+	/// Takes a tile, and draws the tickets of all that wait once there are enough.
+	fn add(&mut self, tile: TileIndex, state: FoldState) {
+		self.tiles.push((tile, state));
+		if self.tiles.len() == LANES {
+			self.flush();
+		}
+	}
+
+	/// Draws the tickets of all that wait.
+	fn flush(&mut self) {
+		if self.wanted() && !self.tiles.is_empty() {
+			let mut tickets = [U256::zero(); LANES];
+			self.engine.kernel.tickets(self.hasher, &self.tiles, &mut tickets);
+			for ((tile, _), ticket) in self.tiles.iter().zip(tickets) {
+				if self.wanted() && !(self.take)(*tile, ticket) {
+					self.wanted.store(false, Ordering::Relaxed);
+				}
+			}
+		}
+		self.tiles.clear();
 	}
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::{
 	kernel::elementwise::{Scaling, Update},
 	operand::Operand,
-	product::{Finish, Job, Scratch, Tickets},
+	product::{Finish, Job, Scratch},
 	rowwise, Engine, EngineError, Miner, MiningTarget, NoMiner, StepTensors, UnitOutput, UnitPlan,
 };
 
@@ -161,7 +161,15 @@ impl Engine {
 	/// Runs a unit. `miner` says what to mine on and takes the wins; the result does not depend on it.
 	pub fn run(&self, plan: &UnitPlan, miner: &dyn Miner) -> Result<UnitOutput, EngineError> {
 		plan.check()?;
-		self.with_scratch(|scratch| self.steps(plan, miner, scratch))
+		self.with_scratch(|scratch| self.steps(plan, miner, scratch, &|bytes| self.commit(bytes)))
+	}
+
+	/// Computes a unit without committing to anything or mining: its products and the other ops alone. For measuring what the rest
+	/// costs.
+	pub fn compute(&self, plan: &UnitPlan) -> Result<Vec<Arc<Tensor>>, EngineError> {
+		plan.check()?;
+		let output = self.with_scratch(|scratch| self.steps(plan, &NoMiner, scratch, &|_| Commitment::default()))?;
+		Ok(output.parameters.into_iter().map(|(_, tensor)| tensor).collect())
 	}
 
 	/// Computes the steps `from..=step` of a unit again, mining nothing, and gives the tensors of the last one. The plan is
@@ -184,10 +192,11 @@ impl Engine {
 		self.with_scratch(|scratch| {
 			// Nothing reads the commitments of the steps on the way when nothing is mined.
 			for step in from..step {
-				self.step(&mut state, step, &NoMiner, cancelled, scratch, |_| Commitment::default())?;
+				self.step(&mut state, step, &NoMiner, cancelled, scratch, &|_| Commitment::default())?;
 				state.advance();
 			}
-			let commitments = self.step(&mut state, step, &NoMiner, cancelled, scratch, Commitment::of)?;
+			let commit = |bytes: &[u8]| self.commit(bytes);
+			let commitments = self.step(&mut state, step, &NoMiner, cancelled, scratch, &commit)?;
 			let State { parameters, outputs, .. } = state;
 			let parameters = parameters.into_iter().map(Held::into_arc).collect();
 			Ok(StepTensors { parameters, outputs, commitments })
@@ -195,7 +204,13 @@ impl Engine {
 	}
 
 	/// Runs a checked plan.
-	fn steps(&self, plan: &UnitPlan, miner: &dyn Miner, scratch: &mut Scratch) -> Result<UnitOutput, EngineError> {
+	fn steps(
+		&self,
+		plan: &UnitPlan,
+		miner: &dyn Miner,
+		scratch: &mut Scratch,
+		commit: &dyn Fn(&[u8]) -> Commitment,
+	) -> Result<UnitOutput, EngineError> {
 		let program = &*plan.program;
 		let steps = plan.batches.len() as u32;
 		let mut state = State::new(plan);
@@ -208,7 +223,7 @@ impl Engine {
 				state.advance();
 				miner.entered(step, &|| state.parameters.iter().map(Held::to_arc).collect());
 			}
-			last = self.step(&mut state, step, miner, &|| miner.cancelled(), scratch, Commitment::of)?;
+			last = self.step(&mut state, step, miner, &|| miner.cancelled(), scratch, commit)?;
 			trace.extend_from_slice(&last);
 			if program.metrics_op().is_some() {
 				tail.push(state.totals.metrics.to_entry());
@@ -225,7 +240,7 @@ impl Engine {
 		let parameters = state.parameters.into_iter().zip(0u8..).map(|(tensor, index)| {
 			let commitment = match program.update_of(index) {
 				Some(op) => last[usize::from(op)],
-				None => Commitment::of(tensor.tensor().bytes()),
+				None => commit(tensor.tensor().bytes()),
 			};
 			(commitment, tensor.into_arc())
 		});
@@ -243,7 +258,7 @@ impl Engine {
 		miner: &dyn Miner,
 		cancelled: &dyn Fn() -> bool,
 		scratch: &mut Scratch,
-		commit: fn(&[u8]) -> Commitment,
+		commit: &dyn Fn(&[u8]) -> Commitment,
 	) -> Result<Vec<Commitment>, EngineError> {
 		let State { plan, parameters, outputs, totals } = state;
 		let mut commitments = Vec::with_capacity(outputs.len());
@@ -321,7 +336,7 @@ impl Engine {
 		Ok(())
 	}
 
-	/// Computes the product of an op, on noised operands if there is something to mine.
+	/// Computes the product of an op, on noised operands while there is something to mine.
 	#[allow(clippy::too_many_arguments)]
 	fn mine(
 		&self,
@@ -341,23 +356,34 @@ impl Engine {
 		};
 		let (a, b) = (inputs.get(a)?, inputs.get(b)?);
 		let job = Job { product, left: a.operand(transpose_a), right: b.operand(transpose_b) };
-		let Some(mining) = product.eligible().then(|| miner.target()).flatten() else {
-			self.product(&job, finish, None, scratch, out);
-			return Ok(());
-		};
-		let largest = target(mining.difficulty, product.k);
-		let won: Mutex<Option<TileIndex>> = Mutex::new(None);
-		let take = |tile, ticket| {
-			let wins = ticket <= largest;
-			if wins {
-				won.lock().get_or_insert(tile);
+		let eligible = product.eligible();
+		let target_now = || if eligible { miner.target() } else { None };
+		let mut work = self.start(job, finish, out);
+		while !work.is_done() {
+			let Some(mining) = target_now() else {
+				let packed = self.pack(&work, None, scratch);
+				self.advance(&mut work, &packed, None, &|| target_now().is_none());
+				continue;
+			};
+			let same = || target_now() == Some(mining);
+			let largest = target(mining.difficulty, product.k);
+			let won: Mutex<Option<TileIndex>> = Mutex::new(None);
+			let take = |tile, ticket| {
+				let wins = ticket <= largest;
+				if wins {
+					won.lock().get_or_insert(tile);
+				}
+				!wins
+			};
+			let packed = self.pack(&work, Some(&seed(&mining, index, &a, &b, product)), scratch);
+			self.advance(&mut work, &packed, Some(&take), &|| won.lock().is_none() && same());
+			if let Some(tile) = won.into_inner() {
+				if let Some(proof) = prove(program, &mining, index, tile, &a, &b) {
+					miner.won(&mining, proof);
+				}
+				// One is enough. The rest of the panels needs no other packing until there is something else to mine on.
+				self.advance(&mut work, &packed, None, &same);
 			}
-			!wins
-		};
-		let seed = seed(&mining, index, &a, &b, product);
-		self.product(&job, finish, Some(&Tickets { seed, take: &take }), scratch, out);
-		if let Some(proof) = won.into_inner().and_then(|tile| prove(program, &mining, index, tile, &a, &b)) {
-			miner.won(&mining, proof);
 		}
 		Ok(())
 	}

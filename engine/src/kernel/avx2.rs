@@ -19,7 +19,7 @@ pub fn pack(job: &PackJob<'_>, layout: StripLayout, strip: &mut [Step]) {
 	pack_strip::<Shuffle<2>>(job, layout, strip);
 }
 
-super::elementwise_for!("avx2");
+super::plain_for!("avx2");
 
 /// Adds the products of two 16-bit integers.
 #[inline]

@@ -1,7 +1,7 @@
 //! The kernel for AVX-512 with VNNI: 8 rows by 32 columns of a tile in 16 registers over the whole inner dimension, which is
 //! one group of the fold.
 
-use core::arch::x86_64::*;
+use core::arch::{asm, x86_64::*};
 use labora_pouw::{
 	params::{FOLD_GROUPS, FOLD_HALF_ROTATION, FOLD_MULTIPLIER, FOLD_ROWS, FOLD_STATE_ROTATION},
 	ticket::FoldState,
@@ -28,53 +28,197 @@ pub fn pack(job: &PackJob<'_>, layout: StripLayout, strip: &mut [Step]) {
 	pack_strip::<Shuffle<4>>(job, layout, strip);
 }
 
-super::elementwise_for!("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni");
+super::plain_for!("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni");
 
-/// Adds the products of some steps to the accumulators of a group: 16 products for two loads and eight broadcasts.
-macro_rules! accumulate {
-	($dot:ident, $left:expr, $right:expr, $group:expr, $acc:expr) => {
-		// 32 inner indices at a time: a chunk of the lowest rank is one piece of straight code.
-		for (left, right) in $left.chunks_exact(UNROLLED).zip($right.chunks_exact(UNROLLED)) {
-			for i in 0..UNROLLED {
-				let b = [load(&right[i], 0), load(&right[i], 1)];
-				for row in 0..FOLD_ROWS {
-					let a = _mm512_set1_epi32(left[i].0[$group * FOLD_ROWS + row] as i32);
-					$acc[row][0] = $dot($acc[row][0], a, b[0]);
-					$acc[row][1] = $dot($acc[row][1], a, b[1]);
-				}
+/// Steps of 32 inner indices: chunks and strips are multiples of it, and one round of the loops below.
+const ROUND: usize = BLOCK / 4;
+
+/// The accumulators of a group: two registers a row.
+type Accumulators = [[__m512i; 2]; FOLD_ROWS];
+
+/// One row of a step: `$at` is the byte of the round where the step begins.
+macro_rules! row {
+	($dot:literal, $at:literal, $row:literal, $low:literal, $high:literal) => {
+		concat!(
+			"vpbroadcastd zmm18, dword ptr [{left} + ",
+			$at,
+			" + 4 * ",
+			$row,
+			"]\n",
+			$dot,
+			" zmm",
+			$low,
+			", zmm18, zmm16\n",
+			$dot,
+			" zmm",
+			$high,
+			", zmm18, zmm17\n",
+		)
+	};
+}
+
+/// One step: 16 products for two loads and eight broadcasts.
+macro_rules! step {
+	($dot:literal, $at:literal) => {
+		concat!(
+			"vmovdqa64 zmm16, zmmword ptr [{right} + ",
+			$at,
+			"]\n",
+			"vmovdqa64 zmm17, zmmword ptr [{right} + ",
+			$at,
+			" + 64]\n",
+			row!($dot, $at, 0, 0, 1),
+			row!($dot, $at, 1, 2, 3),
+			row!($dot, $at, 2, 4, 5),
+			row!($dot, $at, 3, 6, 7),
+			row!($dot, $at, 4, 8, 9),
+			row!($dot, $at, 5, 10, 11),
+			row!($dot, $at, 6, 12, 13),
+			row!($dot, $at, 7, 14, 15),
+		)
+	};
+}
+
+/// A loop over `{rounds}` rounds of steps.
+macro_rules! rounds {
+	($dot:literal) => {
+		concat!(
+			"2:\n",
+			step!($dot, 0),
+			step!($dot, 128),
+			step!($dot, 256),
+			step!($dot, 384),
+			step!($dot, 512),
+			step!($dot, 640),
+			step!($dot, 768),
+			step!($dot, 896),
+			"add {left}, 1024\n",
+			"add {right}, 1024\n",
+			"dec {rounds}\n",
+			"jnz 2b\n",
+		)
+	};
+}
+
+/// `asm!` with the accumulators in registers 0 to 15.
+macro_rules! with_accumulators {
+	($acc:ident, $($rest:tt)*) => {
+		asm!(
+			$($rest)*
+			inout("zmm0") $acc[0][0], inout("zmm1") $acc[0][1], inout("zmm2") $acc[1][0], inout("zmm3") $acc[1][1],
+			inout("zmm4") $acc[2][0], inout("zmm5") $acc[2][1], inout("zmm6") $acc[3][0], inout("zmm7") $acc[3][1],
+			inout("zmm8") $acc[4][0], inout("zmm9") $acc[4][1], inout("zmm10") $acc[5][0], inout("zmm11") $acc[5][1],
+			inout("zmm12") $acc[6][0], inout("zmm13") $acc[6][1], inout("zmm14") $acc[7][0], inout("zmm15") $acc[7][1],
+			out("zmm16") _, out("zmm17") _, out("zmm18") _,
+			options(nostack, readonly),
+		)
+	};
+}
+
+/// Adds the products of some steps to the accumulators of a group. `asm!`, as the compiler splits `vpdpwssd` in two, and moves
+/// the accumulators of the folded loop through memory.
+macro_rules! accumulator {
+	($(#[$doc:meta])* $name:ident, $dot:literal) => {
+		$(#[$doc])*
+		#[inline]
+		#[target_feature(enable = "avx512f,avx512vnni")]
+		fn $name(left: &[Step], right: &[Step], group: usize, acc: &mut Accumulators) {
+			let rounds = left.len().min(right.len()) / ROUND;
+			assert!(group < FOLD_GROUPS);
+			if rounds == 0 {
+				return;
+			}
+			// SAFETY: reads as many rounds of whole steps as both slices have; the groups of a left step lie behind one another.
+			unsafe {
+				with_accumulators!(acc,
+					rounds!($dot),
+					left = inout(reg) left.as_ptr().cast::<u32>().add(group * FOLD_ROWS) => _,
+					right = inout(reg) right.as_ptr() => _,
+					rounds = inout(reg) rounds => _,
+				);
 			}
 		}
 	};
 }
 
-/// Steps of 32 inner indices; chunks and strips are multiples of it.
-const UNROLLED: usize = BLOCK / 4;
+accumulator!(
+	/// Products of bytes.
+	add_bytes, "vpdpbusd"
+);
+accumulator!(
+	/// Products of 16-bit integers.
+	add_words, "vpdpwssd"
+);
 
-/// The accumulators of a group: two registers a row.
-type Accumulators = [[__m512i; 2]; FOLD_ROWS];
+/// As [`add_bytes`], with a fold (as `FoldState::fold`, for one group) after every `chunk` steps.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn add_folded(left: &[Step], right: &[Step], group: usize, chunk: usize, lanes: &mut __m512i, acc: &mut Accumulators) {
+	let per_chunk = chunk / ROUND;
+	let chunks = (left.len().min(right.len()) / ROUND).checked_div(per_chunk).unwrap_or(0);
+	assert!(group < FOLD_GROUPS);
+	if chunks == 0 {
+		return;
+	}
+	// SAFETY: reads as many chunks of whole steps as both slices have; the groups of a left step lie behind one another.
+	unsafe {
+		with_accumulators!(acc,
+			"3:",
+			"mov {rounds}, {per_chunk}",
+			rounds!("vpdpbusd"),
+			"vmovdqa64 zmm19, zmm0",
+			"vmovdqa64 zmm20, zmm1",
+			"vpternlogd zmm19, zmm2, zmm4, {xor3}",
+			"vpternlogd zmm20, zmm3, zmm5, {xor3}",
+			"vpternlogd zmm19, zmm6, zmm8, {xor3}",
+			"vpternlogd zmm20, zmm7, zmm9, {xor3}",
+			"vpternlogd zmm19, zmm10, zmm12, {xor3}",
+			"vpternlogd zmm20, zmm11, zmm13, {xor3}",
+			"vpxord zmm19, zmm19, zmm14",
+			"vpxord zmm20, zmm20, zmm15",
+			"vprold zmm20, zmm20, {half}",
+			"vprold zmm21, zmm21, {state}",
+			"vpternlogd zmm21, zmm19, zmm20, {xor3}",
+			"vpmulld zmm21, zmm21, zmm22",
+			"dec {chunks}",
+			"jnz 3b",
+			left = inout(reg) left.as_ptr().cast::<u32>().add(group * FOLD_ROWS) => _,
+			right = inout(reg) right.as_ptr() => _,
+			rounds = out(reg) _,
+			per_chunk = in(reg) per_chunk,
+			chunks = inout(reg) chunks => _,
+			// The truth table of a XOR of three.
+			xor3 = const 0x96,
+			half = const FOLD_HALF_ROTATION,
+			state = const FOLD_STATE_ROTATION,
+			out("zmm19") _, out("zmm20") _, inout("zmm21") *lanes,
+			in("zmm22") _mm512_set1_epi32(FOLD_MULTIPLIER as i32),
+		);
+	}
+}
 
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub fn tile(layout: StripLayout, left: &[Step], right: &[Step], state: &mut FoldState, tile: &mut I32Block) {
 	assert!(left.len() >= layout.steps() && right.len() >= layout.steps());
 	let sums = [load(&right[layout.sums()], 0), load(&right[layout.sums()], 1)];
+	let (main_left, main_right) = (&left[..layout.main], &right[..layout.main]);
+	let wide = layout.main..layout.sums();
 	let groups = state.0.iter_mut().zip(tile.chunks_exact_mut(FOLD_ROWS * BLOCK));
 	for (group, (lanes, rows)) in groups.enumerate() {
-		debug_assert!(group < FOLD_GROUPS);
 		let mut acc: Accumulators = [[_mm512_setzero_si512(); 2]; FOLD_ROWS];
 		if layout.fold == 0 {
-			accumulate!(_mm512_dpbusd_epi32, left[..layout.main], right[..layout.main], group, acc);
+			add_bytes(main_left, main_right, group, &mut acc);
 		} else {
 			// SAFETY: `lanes` is 16 u32.
 			let mut mixed = unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
-			let chunks = left[..layout.main].chunks(layout.fold).zip(right[..layout.main].chunks(layout.fold));
-			for (left, right) in chunks {
-				accumulate!(_mm512_dpbusd_epi32, left, right, group, acc);
-				mixed = fold(mixed, &acc);
-			}
+			let whole = layout.main - layout.main % layout.fold;
+			add_folded(&main_left[..whole], &main_right[..whole], group, layout.fold, &mut mixed, &mut acc);
+			// The last chunk may be shorter.
+			let last = layout.main - whole;
+			add_folded(&main_left[whole..], &main_right[whole..], group, last, &mut mixed, &mut acc);
 			// SAFETY: `lanes` is 16 u32.
 			unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), mixed) };
-			let wide = layout.main..layout.sums();
-			accumulate!(_mm512_dpwssd_epi32, left[wide.clone()], right[wide.clone()], group, acc);
+			add_words(&left[wide.clone()], &right[wide.clone()], group, &mut acc);
 		}
 		for (acc, row) in acc.iter().zip(rows.chunks_exact_mut(BLOCK)) {
 			for (half, out) in row.chunks_exact_mut(BLOCK / 2).enumerate() {
@@ -93,23 +237,4 @@ fn load(step: &Step, half: usize) -> __m512i {
 	assert!(half < 2);
 	// SAFETY: a step is 128 bytes and aligned to 64.
 	unsafe { _mm512_load_si512(step.0.as_ptr().add(half * 16).cast()) }
-}
-
-/// One fold: as `FoldState::fold`, for one group.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn fold(lanes: __m512i, acc: &Accumulators) -> __m512i {
-	/// The truth table of a XOR of three.
-	const XOR3: i32 = 0x96;
-	const HALF: i32 = FOLD_HALF_ROTATION as i32;
-	const STATE: i32 = FOLD_STATE_ROTATION as i32;
-	let half = |h: usize| {
-		let x = _mm512_ternarylogic_epi32::<XOR3>(acc[0][h], acc[1][h], acc[2][h]);
-		let y = _mm512_ternarylogic_epi32::<XOR3>(acc[3][h], acc[4][h], acc[5][h]);
-		let z = _mm512_xor_si512(acc[6][h], acc[7][h]);
-		_mm512_ternarylogic_epi32::<XOR3>(x, y, z)
-	};
-	let mixed =
-		_mm512_ternarylogic_epi32::<XOR3>(_mm512_rol_epi32::<STATE>(lanes), half(0), _mm512_rol_epi32::<HALF>(half(1)));
-	_mm512_mullo_epi32(mixed, _mm512_set1_epi32(FOLD_MULTIPLIER as i32))
 }

@@ -19,7 +19,7 @@ pub fn pack(job: &PackJob<'_>, layout: StripLayout, strip: &mut [Step]) {
 	pack_strip::<Shuffle<4>>(job, layout, strip);
 }
 
-super::elementwise_for!("avx2,avxvnni");
+super::plain_for!("avx2,avxvnni");
 
 /// Adds the products of four bytes.
 #[inline]

@@ -1,11 +1,12 @@
 //! Kernels: the code that depends on the instruction set, chosen once at run time.
 //!
 //! Every kernel gives the same bits. A kernel consists of a packer (one strip of 32 lines of an operand into steps, see
-//! [`crate::pack`]), a tile (one 32x32 tile of a product from two packed strips, folded on the way) and the elementwise
-//! loops of [`elementwise`], compiled for its instruction set.
+//! [`crate::pack`]), a tile (one 32x32 tile of a product from two packed strips, folded on the way), and the loops of [`elementwise`]
+//! and [`ticket`], compiled for its instruction set.
 
 pub(crate) mod elementwise;
 pub(crate) mod portable;
+pub(crate) mod ticket;
 
 #[cfg(target_arch = "x86_64")]
 #[macro_use]
@@ -22,9 +23,11 @@ mod shuffle;
 
 use labora_pouw::ticket::FoldState;
 use labora_tensor::{I32Block, I8Block};
+use sp_core::U256;
 
 use crate::pack::{PackJob, Step, StripLayout};
 use elementwise::{Scaling, Update};
+use ticket::{Folded, Hasher};
 
 /// A kernel chosen at run time. Holding one proves that the CPU has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +153,11 @@ impl Kernel {
 		dispatch!(self, tile(layout, left, right, state, tile))
 	}
 
+	/// The tickets of up to [`ticket::LANES`] tiles, in the first places.
+	pub(crate) fn tickets(self, hasher: &Hasher, tiles: &[Folded], out: &mut [U256; ticket::LANES]) {
+		dispatch!(self, tickets(hasher, tiles, out))
+	}
+
 	/// A tile as a block of operands.
 	pub(crate) fn scale(self, scaling: &Scaling, tile: &I32Block, out: &mut [u8]) {
 		dispatch!(self, scale(scaling, tile, out))
@@ -174,10 +182,19 @@ impl Kernel {
 /// Bytes of an operand block, as the packers take them.
 pub(crate) type Bytes = [u8; core::mem::size_of::<I8Block>()];
 
-/// The elementwise functions of a kernel, compiled for its instruction set.
+/// The functions of a kernel that are plain Rust, compiled for its instruction set.
 #[cfg(target_arch = "x86_64")]
-macro_rules! elementwise_for {
+macro_rules! plain_for {
 	($features:literal) => {
+		#[target_feature(enable = $features)]
+		pub fn tickets(
+			hasher: &$crate::kernel::ticket::Hasher,
+			tiles: &[$crate::kernel::ticket::Folded],
+			out: &mut [sp_core::U256; $crate::kernel::ticket::LANES],
+		) {
+			$crate::kernel::ticket::tickets(hasher, tiles, out);
+		}
+
 		#[target_feature(enable = $features)]
 		pub fn scale(scaling: &Scaling, tile: &I32Block, out: &mut [u8]) {
 			elementwise::scale_tile(scaling, tile, out);
@@ -200,4 +217,4 @@ macro_rules! elementwise_for {
 	};
 }
 #[cfg(target_arch = "x86_64")]
-use elementwise_for;
+use plain_for;

@@ -2,8 +2,12 @@
 
 use labora_pouw::{params::FOLD_ROWS, ticket::FoldState};
 use labora_tensor::{I32Block, BLOCK};
+use sp_core::U256;
 
-use super::elementwise::{self, Scaling, Update};
+use super::{
+	elementwise::{self, Scaling, Update},
+	ticket::{self, Folded, Hasher, LANES},
+};
 use crate::pack::{pack_strip, PackJob, Plain, Step, StripLayout};
 
 pub fn pack(job: &PackJob<'_>, layout: StripLayout, strip: &mut [Step]) {
@@ -50,6 +54,10 @@ pub fn tile(layout: StripLayout, left: &[Step], right: &[Step], state: &mut Fold
 			*out = out.wrapping_sub(*sum as i32);
 		}
 	}
+}
+
+pub fn tickets(hasher: &Hasher, tiles: &[Folded], out: &mut [U256; LANES]) {
+	ticket::tickets(hasher, tiles, out);
 }
 
 pub fn scale(scaling: &Scaling, tile: &I32Block, out: &mut [u8]) {

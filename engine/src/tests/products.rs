@@ -65,13 +65,13 @@ fn check(product: Product, fills: [Fill; 2], transposed: [bool; 2]) {
 	for engine in engines() {
 		let mut scratch = Scratch::default();
 		let mut out = vec![1; master.len()];
-		engine.product(&job, finish, None, &mut scratch, &mut out);
+		engine.product(job, finish, None, &mut scratch, &mut out);
 		assert!(out == expected_sums, "plain sums of {} for {what}", name(&engine));
 
 		let tickets = Mutex::new(BTreeMap::new());
 		let take = |tile, ticket| tickets.lock().insert(tile, ticket).is_none();
 		let mut out = vec![1; master.len()];
-		engine.product(&job, finish, Some(&Tickets { seed, take: &take }), &mut scratch, &mut out);
+		engine.product(job, finish, Some(&Tickets { seed, take: &take }), &mut scratch, &mut out);
 		assert!(out == expected_sums, "noised sums of {} for {what}", name(&engine));
 		assert_eq!(tickets.into_inner(), expected_tickets, "tickets of {} for {what}", name(&engine));
 	}

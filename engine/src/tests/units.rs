@@ -3,7 +3,7 @@ use labora_graph::{
 	Value,
 };
 use labora_pouw::{Difficulty, UsefulProof};
-use labora_tensor::{ElementType, I32Tensor, I8Tensor, Shape, Tensor};
+use labora_tensor::{Commitment, ElementType, I32Tensor, I8Tensor, Shape, Tensor};
 use parking_lot::Mutex;
 use std::sync::{
 	atomic::{AtomicU32, Ordering},
@@ -86,6 +86,42 @@ fn plan(program: Program, batches: Vec<u32>, fill: Fill) -> UnitPlan {
 	}
 }
 
+/// Names another parent every time it is asked, and once none. Half of the tickets win.
+struct Fickle {
+	asked: AtomicU32,
+	won: Mutex<Vec<(MiningTarget, UsefulProof)>>,
+}
+
+impl Miner for Fickle {
+	fn target(&self) -> Option<MiningTarget> {
+		let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+		let (parent, difficulty) = ([asked as u8; 32], Difficulty(1024 * 2048 * 2));
+		(asked != 4).then_some(MiningTarget { genesis: [1; 32], parent, assignment: 7, difficulty })
+	}
+
+	fn won(&self, target: &MiningTarget, proof: UsefulProof) {
+		self.won.lock().push((*target, proof));
+	}
+}
+
+#[test]
+fn new_targets_go_on_with_the_same_product() {
+	let plan = plan(inference(1024, 2048, 40), vec![0], Fill::Random(11));
+	let (trace, _) = reference::run(&plan);
+	for engine in engines() {
+		let miner = Fickle { asked: AtomicU32::new(0), won: Mutex::default() };
+		assert_eq!(engine.run(&plan, &miner).unwrap().trace, trace, "{}", name(&engine));
+		let won = miner.won.into_inner();
+		for (target, proof) in &won {
+			assert!(reference::verify(&plan, &trace, target, proof).is_ok(), "{}", name(&engine));
+		}
+		// Each target has tickets of other tiles.
+		let tiles: std::collections::BTreeSet<_> = won.iter().map(|(_, proof)| proof.tile).collect();
+		assert_eq!(tiles.len(), won.len());
+		assert!(won.len() >= 2 && tiles.iter().any(|tile| tile.row > 0), "{}: {}", name(&engine), won.len());
+	}
+}
+
 struct Recorder {
 	target: MiningTarget,
 	won: Mutex<Vec<UsefulProof>>,
@@ -130,6 +166,7 @@ fn check(plan: &UnitPlan) {
 			assert_eq!((tensor, *commitment), (expected, expected.commitment()));
 		}
 		assert_eq!(plain.parameters.len(), parameters.len());
+		assert!(engine.compute(plan).unwrap().iter().eq(parameters.iter()));
 
 		let recorder = Recorder::new(1);
 		assert_eq!(engine.run(plan, &recorder).unwrap(), plain, "{}", name(&engine));
@@ -322,6 +359,16 @@ fn bad_plans_and_cancelled_units_are_refused() {
 	assert_eq!(refused(&|plan| plan.labels = Some(plan.features.clone())), PlanError::Labels);
 	assert_eq!(refused(&|plan| drop(plan.parameters.pop())), PlanError::Parameters);
 	assert_eq!(refused(&|plan| plan.parameters.swap(0, 1)), PlanError::Parameters);
+}
+
+#[test]
+fn commitments_are_those_of_the_bytes() {
+	for engine in engines() {
+		for blocks in [1, 255, 256, 257, 512, 513, 768, 1025, 1300] {
+			let bytes = super::bytes(blocks * 1024, Fill::Random(blocks as u64));
+			assert_eq!(engine.commit(&bytes), Commitment::of(&bytes), "{} {blocks}", name(&engine));
+		}
+	}
 }
 
 #[test]
