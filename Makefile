@@ -28,6 +28,7 @@ URL ?= ws://127.0.0.1:9944
 
 # QUICK=1: `make bench` measures little, to see that it works.
 QUICK ?=
+
 # How long `make soak` goes on.
 MINUTES ?= 5
 

@@ -12,9 +12,16 @@ pub type SpansWithStarts<T> =
 #[doc(hidden)]
 pub struct UncheckedSpansWithStarts<T>(PhantomData<T>);
 
-/// The spans of version 1, the current one at the end.
-#[storage_alias]
-pub type Spans<T: Config> = StorageValue<Pallet<T>, BoundedVec<Usefulness, ConstU32<SPANS>>, ValueQuery>;
+/// The storage of version 1.
+// The macro makes a type that it does not document.
+#[allow(missing_docs)]
+pub mod v1 {
+	use super::*;
+
+	/// The spans, the current one at the end.
+	#[storage_alias]
+	pub type Spans<T: Config> = StorageValue<Pallet<T>, BoundedVec<Usefulness, ConstU32<SPANS>>, ValueQuery>;
+}
 
 impl<T: Config> UncheckedSpansWithStarts<T> {
 	/// The last block that an older runtime executed: a runtime is upgraded before the number of the new block is set.
@@ -32,7 +39,7 @@ impl<T: Config> UncheckedSpansWithStarts<T> {
 	/// What the migration must keep: how many spans there are, and their sums.
 	#[cfg(any(feature = "std", feature = "try-runtime"))]
 	pub fn before() -> (u32, Usefulness) {
-		let spans = Spans::<T>::get();
+		let spans = v1::Spans::<T>::get();
 		(spans.len() as u32, spans.iter().fold(Usefulness::default(), |sum, span| sum.plus(span)))
 	}
 
@@ -40,7 +47,7 @@ impl<T: Config> UncheckedSpansWithStarts<T> {
 	#[cfg(any(feature = "std", feature = "try-runtime"))]
 	pub fn check((count, sum): (u32, Usefulness)) -> Result<(), sp_runtime::DispatchError> {
 		let next = Self::last_block().saturating_add(1);
-		let spans = crate::Spans::<T>::get();
+		let spans = Spans::<T>::get();
 		ensure!(spans.len() as u32 == count, "as many spans as before");
 		ensure!(Pallet::<T>::recent() == sum, "the recent usefulness is as before");
 		ensure!(spans.is_sorted_by(|a, b| a.start < b.start), "spans follow each other");
@@ -51,12 +58,12 @@ impl<T: Config> UncheckedSpansWithStarts<T> {
 
 impl<T: Config> UncheckedOnRuntimeUpgrade for UncheckedSpansWithStarts<T> {
 	fn on_runtime_upgrade() -> Weight {
-		let old = Spans::<T>::get();
+		let old = v1::Spans::<T>::get();
 		let starts = Self::starts();
 		let mut spans: alloc::vec::Vec<_> =
 			old.into_iter().rev().zip(starts).map(|(usefulness, start)| Span { start, usefulness }).collect();
 		spans.reverse();
-		crate::Spans::<T>::put(BoundedVec::<_, ConstU32<SPANS>>::truncate_from(spans));
+		Spans::<T>::put(BoundedVec::<_, ConstU32<SPANS>>::truncate_from(spans));
 		T::DbWeight::get().reads_writes(2, 1)
 	}
 
