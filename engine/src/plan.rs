@@ -40,7 +40,7 @@ pub struct MiningTarget {
 /// Who is told of tickets. Called from the thread that runs the unit, but for `target`.
 pub trait Miner: Sync {
 	/// What to mine on right now. None: compute plainly, draw no tickets. Asked often, by all threads of the engine: before each
-	/// eligible product and after every panel of it, some milliseconds. If it changes, the rest of the product goes on with the new
+	/// eligible product and after every section of it, about a millisecond. If it changes, the rest of the product goes on with the new
 	/// target's noise; what is computed stays.
 	fn target(&self) -> Option<MiningTarget>;
 

@@ -1,7 +1,8 @@
 //! One product: packing, tiles, tickets and what becomes of a tile.
 //!
-//! A product is computed in *panels* of tile rows. Between two panels whoever runs it can change what tickets are drawn for: the
-//! operands are packed again with other noise, and the panels that are left go on. What is computed stays.
+//! A product is computed in *panels* of tile rows, and a panel in *sections* of tile columns. Between two sections whoever runs it
+//! can change what tickets are drawn for: the operands are packed again with other noise, and the sections that are left go on. What
+//! is computed stays.
 
 use labora_graph::{Product, MAX_K};
 use labora_pouw::{noise::Side, params::noise_rank, ticket::FoldState, Seed, TileIndex};
@@ -70,13 +71,17 @@ pub(crate) struct Scratch {
 /// Bytes of packed left strips that one panel keeps in the second-level cache while right strips pass by.
 const PANEL_BYTES: usize = 640 << 10;
 
+/// Multiply-accumulates of a section: below a millisecond.
+const SECTION_MACS: usize = 1 << 28;
+
 /// Some tile rows of a product that are not computed yet.
 struct Panel<'a> {
 	/// The first tile row.
 	row: usize,
 	/// The output blocks of the panel's rows.
 	out: &'a mut [u8],
-	done: bool,
+	/// Tile columns that are computed.
+	computed: usize,
 }
 
 /// A product on its way.
@@ -84,6 +89,8 @@ pub(crate) struct Work<'a> {
 	job: Job<'a>,
 	finish: Finish<'a>,
 	panels: Vec<Panel<'a>>,
+	/// Most multiply-accumulates of a section of more than one tile column.
+	pub section_macs: usize,
 }
 
 impl Work<'_> {
@@ -138,8 +145,8 @@ impl Engine {
 		let layout = StripLayout::new(k, self.kernel.per_step(), Some(noise_rank(k)), finish.peels());
 		let panel_rows = self.panel_rows(rows, layout.steps());
 		let panels = out[..rows * row_bytes].chunks_mut(panel_rows * row_bytes).enumerate();
-		let panels = panels.map(|(number, out)| Panel { row: number * panel_rows, out, done: false });
-		Work { job, finish, panels: panels.collect() }
+		let panels = panels.map(|(number, out)| Panel { row: number * panel_rows, out, computed: 0 });
+		Work { job, finish, panels: panels.collect(), section_macs: SECTION_MACS }
 	}
 
 	/// Packs the right operand of a product, and makes the noise of both.
@@ -159,8 +166,8 @@ impl Engine {
 		Packed { noise, hasher: seed.map(Hasher::new), layout, right: &right[..len], panels }
 	}
 
-	/// Computes panels of a product from packed operands, its tickets too if they are noised and somebody takes them. After every
-	/// panel `go_on` is asked; false leaves the rest for another call, which computes at least one panel more.
+	/// Computes a product from packed operands, its tickets too if they are noised and somebody takes them. After every section
+	/// `go_on` is asked; false leaves the rest for another call, which computes at least one section more.
 	pub(crate) fn advance(
 		&self,
 		work: &mut Work<'_>,
@@ -168,66 +175,76 @@ impl Engine {
 		take: Option<&Take<'_>>,
 		go_on: &(dyn Fn() -> bool + Sync),
 	) {
-		let (job, finish, cols) = (work.job, work.finish, work.cols());
+		let cols = work.cols();
+		let Work { job, finish, panels, section_macs } = work;
 		let (wanted, stopped) = (AtomicBool::new(true), AtomicBool::new(false));
-		self.each_chunk(&mut work.panels, 1, |_, panels| {
+		self.each_chunk(panels, 1, |_, panels| {
 			for panel in panels {
-				if stopped.load(Ordering::Relaxed) {
-					return;
-				}
+				let rows = panel.out.len() / (cols * finish.block_bytes());
+				let section = *section_macs / (rows * BLOCK_ELEMENTS * job.product.k as usize);
 				let draw = packed.hasher.as_ref().zip(take);
-				let draw = draw.map(|(hasher, take)| Draw::new(self, hasher, take, &wanted));
-				self.panel(&job, finish, cols, packed, panel, draw);
-				panel.done = true;
-				if !go_on() {
-					stopped.store(true, Ordering::Relaxed);
+				let mut draw = draw.map(|(hasher, take)| Draw::new(self, hasher, take, &wanted));
+				let mut left = Vec::new();
+				while panel.computed < cols && !stopped.load(Ordering::Relaxed) {
+					if left.is_empty() {
+						left = self.pack_left(job.left, packed, panel.row, rows);
+					}
+					let to = cols.min(panel.computed + section.max(1));
+					self.section(*finish, packed, &left, panel, to, &mut draw);
+					panel.computed = to;
+					if !go_on() {
+						stopped.store(true, Ordering::Relaxed);
+					}
 				}
+				packed.panels.lock().push(left);
 			}
 		});
-		work.panels.retain(|panel| !panel.done);
+		panels.retain(|panel| panel.computed < cols);
 	}
 
-	/// Computes a panel.
-	fn panel(
+	/// Packs the left strips of a panel.
+	fn pack_left(&self, operand: Operand<'_>, packed: &Packed<'_>, row: usize, rows: usize) -> Vec<Step> {
+		let steps = packed.layout.steps();
+		let mut strips = packed.panels.lock().pop().unwrap_or_default();
+		strips.resize(rows * steps, Step::ZERO);
+		for (number, strip) in strips.chunks_exact_mut(steps).enumerate() {
+			let job = PackJob { side: Side::Left, operand, strip: row + number, noise: packed.noise.as_ref() };
+			self.kernel.pack(&job, packed.layout, strip);
+		}
+		strips
+	}
+
+	/// Computes a panel's tile columns up to `to`.
+	fn section(
 		&self,
-		job: &Job<'_>,
 		finish: Finish<'_>,
-		cols: usize,
 		packed: &Packed<'_>,
+		left: &[Step],
 		panel: &mut Panel<'_>,
-		mut draw: Option<Draw<'_>>,
+		to: usize,
+		draw: &mut Option<Draw<'_>>,
 	) {
 		let (layout, steps, block) = (packed.layout, packed.layout.steps(), finish.block_bytes());
-		let rows = panel.out.len() / (cols * block);
-		let mut strips = packed.panels.lock().pop().unwrap_or_default();
-		if strips.len() < rows * steps {
-			strips.resize(rows * steps, Step::ZERO);
-		}
-		for (row, strip) in strips.chunks_exact_mut(steps).take(rows).enumerate() {
-			let noise = packed.noise.as_ref();
-			let job = PackJob { side: Side::Left, operand: job.left, strip: panel.row + row, noise };
-			self.kernel.pack(&job, layout, strip);
-		}
+		let cols = packed.right.len() / steps;
 		let mut tile: I32Block = [0; BLOCK_ELEMENTS];
-		'tiles: for (col, right) in packed.right.chunks_exact(steps).enumerate() {
-			let outs = panel.out.chunks_exact_mut(cols * block);
-			for (row, (left, out)) in strips.chunks_exact(steps).zip(outs).enumerate() {
+		for (col, right) in packed.right.chunks_exact(steps).enumerate().take(to).skip(panel.computed) {
+			for (row, (left, out)) in left.chunks_exact(steps).zip(panel.out.chunks_exact_mut(cols * block)).enumerate()
+			{
 				let row = panel.row + row;
+				if !finish.peels() && draw.as_ref().is_some_and(|draw| !draw.wanted()) {
+					return;
+				}
 				let mut state = FoldState::default();
 				self.kernel.tile(layout, left, right, &mut state, &mut tile);
 				self.finish(finish, &tile, row, col, cols, &mut out[col * block..(col + 1) * block]);
-				if let Some(draw) = &mut draw {
+				if let Some(draw) = draw {
 					draw.add(TileIndex { row: row as u32, col: col as u32 }, state);
-					if !finish.peels() && !draw.wanted() {
-						break 'tiles;
-					}
 				}
 			}
 		}
-		if let Some(draw) = &mut draw {
+		if let Some(draw) = draw {
 			draw.flush();
 		}
-		packed.panels.lock().push(strips);
 	}
 
 	/// Tile rows of a panel: as many as fit the cache, few enough that every thread gets some.

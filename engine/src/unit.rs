@@ -381,7 +381,7 @@ impl Engine {
 				if let Some(proof) = prove(program, &mining, index, tile, &a, &b) {
 					miner.won(&mining, proof);
 				}
-				// One is enough. The rest of the panels needs no other packing until there is something else to mine on.
+				// One is enough. The rest needs no other packing until there is something else to mine on.
 				self.advance(&mut work, &packed, None, &same);
 			}
 		}

@@ -116,6 +116,49 @@ fn tickets_and_sums_of_higher_ranks() {
 }
 
 #[test]
+fn every_section_can_have_another_seed() {
+	let (m, k, n) = (128, 256, 96);
+	let (left, right) =
+		(tensor(m, k, ElementType::I8, Fill::Random(1)), tensor(k, n, ElementType::I8, Fill::Random(2)));
+	let job = Job { product: Product { m, k, n }, left: operand(&left, false), right: operand(&right, false) };
+	let master = vec![0; (m * n * 4) as usize];
+	let finish = Finish::Update { update: Update { rate: 0, k }, master: &master };
+	for engine in engines() {
+		let mut scratch = Scratch::default();
+		let mut expected = vec![1; master.len()];
+		engine.product(job, finish, None, &mut scratch, &mut expected);
+
+		let mut out = vec![1; master.len()];
+		let mut work = engine.start(job, finish, &mut out);
+		work.section_macs = 0;
+		let mut tickets = BTreeMap::new();
+		for pass in 0.. {
+			if work.is_done() {
+				// One thread computes one section a pass: a column of its only panel.
+				assert!(engine.threads() > 1 || pass == n / 32, "{}: {pass}", name(&engine));
+				break;
+			}
+			let seed = Seed([pass as u8; 32]);
+			let drawn = Mutex::new(Vec::new());
+			let take = |tile, ticket| {
+				drawn.lock().push((tile, ticket));
+				true
+			};
+			let packed = engine.pack(&work, (pass != 1).then_some(&seed), &mut scratch);
+			engine.advance(&mut work, &packed, Some(&take), &|| false);
+			for (tile, ticket) in drawn.into_inner() {
+				let mut a = strip(&left, Side::Left, false, tile.row);
+				let mut b = strip(&right, Side::Right, false, tile.col);
+				assert_eq!(ticket, noised_ticket(&seed, tile, &mut a, &mut b), "{} {pass} {tile:?}", name(&engine));
+				assert_eq!(tickets.insert(tile, ticket), None);
+			}
+		}
+		assert!(out == expected, "{}", name(&engine));
+		assert!(!tickets.is_empty() && tickets.len() < (m * n / 1024) as usize);
+	}
+}
+
+#[test]
 fn elementwise_kernels_agree_with_the_arithmetic() {
 	use labora_graph::arithmetic::{activate, quantize, rounding_bits, scale, sgd};
 	let extremes = [0, 1, -1, i32::MAX, i32::MIN, 1 << 25, -(1 << 25), 255, 256, 257, 128, -128, i32::MAX - 100];
