@@ -78,7 +78,7 @@ def simulation_table():
 
 
 def proof_table():
-    print("| k | proof, bytes | strips of 64 rows of k alone | Wasm, ms | native, ms | blocks full of proofs, bytes a day | of a block's weight |")
+    print("| k | proof, bytes | of it the two strips | Wasm, ms | native, ms | blocks full of proofs, bytes a day | of a block's weight |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for k, size, wasm, native in PROOFS:
         day = size * 86_400 // BLOCK_SECONDS
@@ -104,7 +104,6 @@ def propagation_table():
 
 def model_table():
     parameters = 10**9
-    layers, width = 40, 1_450
     print("| 10^9 parameters, what | how much | by |")
     print("| --- | --- | --- |")
     rows = []
@@ -124,12 +123,12 @@ def model_table():
     rows.append(("bytes moved a round, at least", f"{moved / 2**30:,.0f} GiB", "every worker takes the base and gives its own"))
     rows.append(("of it through the merging worker", f"{64 * master / 2**30:,.0f} GiB", f"{64 * master / (1e9 / 8) / 60:.0f} min on 1 Gbit/s"))
     rows.append(("bytes moved in all", f"{moved * units / 64 / 2**50:.2f} PiB", "rounds by that"))
-    blocks = parameters // 1_024
-    rows.append(("output blocks of one product pass over the parameters", f"{blocks:,}", "32 x 32 a block"))
-    audited = 8
-    per_step = 3 * 2**20 // 32 * (width // 32) * layers
-    rows.append(("chance that an audit hits one wrong block of a step", f"{audited / per_step:.1e}", f"8 blocks of {per_step:,}"))
-    rows.append(("chance that it hits a skipped backward pass (2/3 of all)", f"{1 - (1 / 3) ** audited:.2%}", "1 - (1/3)^8"))
+    # An audit draws an op of a step, then a block of its output: 4 in each of 2 steps.
+    steps, ops, blocks = 128, 64, 2**20 // 32 * (16_384 // 32)
+    once = 2 / steps * 4 / (ops * blocks)
+    rows.append(("an audit finds one wrong block", f"once in {1 / once:.0e} units", f"2/{steps} of the steps, 4 of {ops} x {blocks:,} blocks"))
+    rows.append(("it finds a unit with half of the ops left out", f"{1 - 0.5 ** 8:.1%}", "1 - (1/2)^8: does not depend on the size"))
+    rows.append(("a watcher", "the same work again", "finds everything, and doubles the cost if one watches all"))
     for row in rows:
         print("| " + " | ".join(row) + " |")
     print()
