@@ -71,6 +71,7 @@ soak: build data
 test: build data
 	@$(CARGO) test --release --locked --workspace
 	@tests/polkadot-js/run.sh $(BIN)/labora-node
+	@tests/deploy/check.py $(BIN)/labora-node
 
 lint: setup
 	@cargo fmt --all --check

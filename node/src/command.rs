@@ -48,9 +48,14 @@ impl SubstrateCli for Cli {
 	}
 }
 
+/// What is not logged unless asked for: two lines of the SDK's for each block that this node makes, beside our own and the import's.
+const QUIET: &str = "basic-authorship=warn";
+
 /// Parses the command line and runs it.
 pub fn run() -> sc_cli::Result<()> {
-	let cli = Cli::from_args();
+	let mut cli = Cli::from_args();
+	// In front: what the operator says of the same target comes later, and counts.
+	cli.run.shared_params.log.insert(0, QUIET.into());
 	match &cli.subcommand {
 		Some(subcommand) => run_subcommand(&cli, subcommand),
 		None => run_node(&cli),

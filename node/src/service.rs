@@ -213,9 +213,6 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		let watch = watcher::run(watching, client, pool, keystore.clone(), tensors, registry);
 		task_manager.spawn_handle().spawn_blocking("watcher", None, watch);
 	}
-	if let Some(registry) = prometheus {
-		task_manager.spawn_handle().spawn("labora-metrics", None, metrics::run(client.clone(), registry));
-	}
 	let sealed = Journal::open(config.data_path.join(SEALED_FOLDER)).map_err(ServiceError::Journal)?;
 	let status = miner.map(|(mining, key)| {
 		Mining {
@@ -235,6 +232,11 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		}
 		.start(mining)
 	});
+
+	if let Some(registry) = prometheus {
+		let sources = metrics::Sources { client: client.clone(), store: store.clone(), worker: status.clone() };
+		task_manager.spawn_handle().spawn_blocking("labora-metrics", None, metrics::run(sources, registry));
+	}
 
 	let rpc_builder = {
 		let deps =

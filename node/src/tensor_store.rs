@@ -33,8 +33,8 @@ mod uploads;
 
 pub use downloads::{Download, DownloadError};
 pub use groups::{is_tensor, GroupTree, GROUP_BYTES, MAX_GROUPS};
-pub use ledger::YOUNG;
 use ledger::{Ledger, Purpose};
+pub use ledger::{Usage, YOUNG};
 use uploads::Uploads;
 pub use uploads::{UploadError, UploadProgress, MAX_UPLOADS};
 
@@ -111,6 +111,11 @@ impl TensorStore {
 	/// Bytes of all tensors that are kept.
 	pub fn bytes(&self) -> u64 {
 		self.ledger.lock().total()
+	}
+
+	/// What it holds, and may hold.
+	pub fn usage(&self) -> Usage {
+		self.ledger.lock().usage()
 	}
 
 	/// Says what must stay, and removes what is too much. Until this is said the first time, nothing is removed.

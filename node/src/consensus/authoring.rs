@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use labora_primitives::{api::LaboraApi, AccountId, Hash, WorkProof, INHERENT_IDENTIFIER};
+use labora_primitives::{api::LaboraApi, AccountId, BlockNumber, Hash, WorkProof, INHERENT_IDENTIFIER};
 use labora_runtime::opaque::{Block, Header, UncheckedExtrinsic as OpaqueExtrinsic};
 use sc_client_api::BlockchainEvents;
 use sc_consensus::{BlockImport, BlockImportParams, ImportResult};
@@ -205,11 +205,11 @@ where
 			match self.make_block(found).await {
 				Ok(Outcome::Best(hash)) => {
 					sealed = Some(parent);
-					log::info!(target: LOG_TARGET, "⛏️  Made a block by {work} work: {hash}");
+					log::info!(target: LOG_TARGET, "⛏️  Made block #{} by {work} work: {hash}", self.height(hash));
 				}
 				Ok(Outcome::Fork(hash)) => {
 					sealed = Some(parent);
-					log::info!(target: LOG_TARGET, "⛏️  Made a block by {work} work, but another is best: {hash}");
+					log::info!(target: LOG_TARGET, "⛏️  Made block #{} by {work} work, but another is best: {hash}", self.height(hash));
 				}
 				Ok(Outcome::Overtaken) => {
 					log::debug!(target: LOG_TARGET, "Another block on {parent} came first");
@@ -219,6 +219,11 @@ where
 				}
 			}
 		}
+	}
+
+	/// Height of a block that is here, for the log.
+	fn height(&self, block: Hash) -> BlockNumber {
+		self.client.number(block).ok().flatten().unwrap_or_default()
 	}
 
 	async fn make_block(&mut self, found: Found) -> Result<Outcome, AuthoringError> {

@@ -258,7 +258,6 @@ impl Work {
 		}
 		wants.iter_mut().for_each(|(tensor, want)| want.name(tensor, now));
 		self.metrics.wanted.set(wants.len() as u64);
-		self.metrics.stored.set(self.fetcher.store.bytes());
 		let forgotten: Vec<_> = self.active.keys().filter(|tensor| !wants.contains_key(*tensor)).copied().collect();
 		drop(wants);
 		forgotten.iter().for_each(|tensor| self.end(tensor));

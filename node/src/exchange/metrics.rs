@@ -15,8 +15,6 @@ pub struct Metrics {
 	pub asking: CounterVec<U64>,
 	/// Tensors that are looked for or on their way.
 	pub wanted: Gauge<U64>,
-	/// Bytes of all tensors on disk.
-	pub stored: Gauge<U64>,
 }
 
 impl Metrics {
@@ -32,7 +30,6 @@ impl Metrics {
 			asked: CounterVec::new(Opts::new("labora_tensor_requests_in", "Requests of peers for tensors"), outcome)?,
 			asking: CounterVec::new(Opts::new("labora_tensor_requests_out", "Requests to peers for tensors"), outcome)?,
 			wanted: Gauge::new("labora_tensors_wanted", "Tensors that are looked for or on their way")?,
-			stored: Gauge::new("labora_tensor_store_bytes", "Bytes of all tensors on disk")?,
 		};
 		if let Some(registry) = registry {
 			register(metrics.sent.clone(), registry)?;
@@ -40,7 +37,6 @@ impl Metrics {
 			register(metrics.asked.clone(), registry)?;
 			register(metrics.asking.clone(), registry)?;
 			register(metrics.wanted.clone(), registry)?;
-			register(metrics.stored.clone(), registry)?;
 		}
 		Ok(metrics)
 	}

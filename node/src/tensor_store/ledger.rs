@@ -18,6 +18,21 @@ struct Kept {
 	used: SystemTime,
 }
 
+/// What the store holds, and may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usage {
+	/// Tensors on disk.
+	pub tensors: u64,
+	/// Their bytes.
+	pub bytes: u64,
+	/// Bytes that they may take.
+	pub quota: u64,
+	/// Those of them that must stay.
+	pub pinned: u64,
+	/// Bytes of those.
+	pub pinned_bytes: u64,
+}
+
 /// What a reservation is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
@@ -59,6 +74,14 @@ impl Ledger {
 	/// Bytes of all kept tensors.
 	pub(super) fn total(&self) -> u64 {
 		self.total
+	}
+
+	pub(super) fn usage(&self) -> Usage {
+		let pinned = self.pinned.iter().flatten().filter_map(|commitment| self.kept.get(commitment));
+		let (pinned, pinned_bytes) =
+			pinned.fold((0, 0), |(count, bytes), kept| (count + 1, kept.bytes.saturating_add(bytes)));
+		let tensors = self.kept.len() as u64;
+		Usage { tensors, bytes: self.total, quota: self.quota, pinned, pinned_bytes }
 	}
 
 	/// A tensor is on disk now.
@@ -176,6 +199,15 @@ mod tests {
 		assert_eq!(ledger.reserve(name(10), 400, Purpose::Download, now), Ok(vec![name(1)]));
 		assert_eq!(ledger.reserve(name(11), 400, Purpose::Download, now), Err(()), "the pinned one stays");
 		assert_eq!(ledger.total(), 300);
+	}
+
+	#[test]
+	fn pinned_tensors_count_when_they_are_here() {
+		let (mut ledger, _) = ledger();
+		let usage = Usage { tensors: 3, bytes: 900, quota: 1_000, pinned: 0, pinned_bytes: 0 };
+		assert_eq!(ledger.usage(), usage);
+		ledger.pin(HashSet::from([name(2), name(9)]));
+		assert_eq!(ledger.usage(), Usage { pinned: 1, pinned_bytes: 300, ..usage });
 	}
 
 	#[test]

@@ -12,9 +12,10 @@ use std::{
 };
 
 use labora_engine::{Engine, EngineError, Miner, MiningTarget};
+use labora_graph::{Product, Program};
 use labora_pouw::{params::IDLE_DIMENSION, IdleSeed, UsefulProof};
 use labora_primitives::{AccountId, Hash, SpecError, WorkProof};
-use labora_tensor::{Commitment, Tensor};
+use labora_tensor::{Commitment, Tensor, BLOCK};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -36,6 +37,8 @@ use crate::mining::{Found, FoundSender, Jobs, MiningJob};
 const NAP: Duration = Duration::from_millis(200);
 /// Multiply-accumulates of one nonce of idle work.
 const IDLE_MACS: u64 = (IDLE_DIMENSION as u64).pow(3);
+/// Tickets of one nonce of idle work.
+const IDLE_TICKETS: u64 = (IDLE_DIMENSION as u64 / BLOCK as u64).pow(2);
 
 /// What the lanes share with each other and with the worker's task.
 pub(super) struct Shared {
@@ -127,6 +130,7 @@ impl Shared {
 	/// A winning ticket goes to the authoring loop.
 	fn found(&self, parent: Hash, proof: WorkProof) {
 		self.claims.claim(parent, &proof);
+		self.status.won(&proof);
 		// Without a receiver the node stops, and so does the lane.
 		let _ = self.found.send(Found { parent, proof });
 	}
@@ -189,7 +193,7 @@ fn run_idle(shared: &Shared, job: &MiningJob, nonce: u64) {
 	let seed = IdleSeed { genesis, parent, account: shared.account.as_ref(), nonce };
 	let proof = shared.engine.idle(&seed, job.difficulty, &cancelled);
 	if !cancelled() {
-		shared.status.idle(IDLE_MACS);
+		shared.status.idle(IDLE_MACS, IDLE_TICKETS);
 	}
 	if let Some(proof) = proof {
 		shared.found(job.parent, WorkProof::Idle(proof));
@@ -240,7 +244,8 @@ fn compute(shared: &Shared, start: &Start, job: &MiningJob) -> Result<Draft, Uni
 	match inputs {
 		Inputs::Steps(plan) => {
 			let base = origin.parameters.first().map_or(&[][..], |base| &base[..]);
-			let miner = UnitMiner { shared, start, base, steps: origin.steps(), step_macs: program.macs() };
+			let step = (program.macs(), tickets(&program));
+			let miner = UnitMiner { shared, start, base, steps: origin.steps(), step };
 			let output = shared.engine.run(&plan, &miner)?;
 			if program.is_training() {
 				shared.tensors.keep(&output.parameters)?;
@@ -265,6 +270,14 @@ fn log_finished(name: &str, draft: &Draft, took: Duration) {
 	}
 }
 
+/// Tickets of one step: the tiles of its eligible products.
+fn tickets(program: &Program) -> u64 {
+	let eligible = program.iter().filter_map(|(_, info)| info.product).filter(Product::eligible);
+	eligible
+		.map(|product| u64::from(product.m.div_ceil(BLOCK as u32)) * u64::from(product.n.div_ceil(BLOCK as u32)))
+		.sum()
+}
+
 /// What the engine asks and tells while it runs a unit.
 struct UnitMiner<'a> {
 	shared: &'a Shared,
@@ -272,8 +285,8 @@ struct UnitMiner<'a> {
 	/// Commitments of the parameters that the unit starts from.
 	base: &'a [Commitment],
 	steps: u32,
-	/// Multiply-accumulates of a step.
-	step_macs: u64,
+	/// Multiply-accumulates and tickets of a step.
+	step: (u64, u64),
 }
 
 impl Miner for UnitMiner<'_> {
@@ -302,6 +315,7 @@ impl Miner for UnitMiner<'_> {
 	}
 
 	fn progress(&self, done: u32, _of: u32) {
-		self.shared.status.progress(&self.start.unit, done, self.step_macs);
+		let (macs, tickets) = self.step;
+		self.shared.status.progress(&self.start.unit, done, macs, tickets);
 	}
 }

@@ -49,7 +49,7 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
-pub use status::{MinerStatus, UnitStatus, WorkerStatus};
+pub use status::{MinerStatus, UnitStatus, Worked, WorkerStatus};
 
 /// Log target of the worker.
 const LOG_TARGET: &str = "labora::worker";

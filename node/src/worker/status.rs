@@ -5,7 +5,7 @@ use std::{
 	sync::atomic::{AtomicU64, Ordering},
 };
 
-use labora_primitives::{AccountId, AssignmentId, UnitKind, UnitRef};
+use labora_primitives::{AccountId, AssignmentId, UnitKind, UnitRef, WorkProof};
 use labora_tensor::Commitment;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -46,13 +46,44 @@ pub struct UnitStatus {
 	pub steps: u32,
 }
 
+/// What was computed of one kind of work, since the node started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Worked {
+	/// Multiply-accumulates, of abandoned units, too.
+	pub macs: u64,
+	/// Tickets: tiles of eligible products.
+	pub tickets: u64,
+	/// Tickets that won.
+	pub won: u64,
+}
+
+/// The same, while it is counted.
+#[derive(Default)]
+struct Counting {
+	macs: AtomicU64,
+	tickets: AtomicU64,
+	won: AtomicU64,
+}
+
+impl Counting {
+	fn worked(&self, macs: u64, tickets: u64) {
+		self.macs.fetch_add(macs, Ordering::Relaxed);
+		self.tickets.fetch_add(tickets, Ordering::Relaxed);
+	}
+
+	fn read(&self) -> Worked {
+		let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+		Worked { macs: read(&self.macs), tickets: read(&self.tickets), won: read(&self.won) }
+	}
+}
+
 /// Kept by the lanes, read by whoever asks.
 pub struct WorkerStatus {
 	account: AccountId,
 	kernel: String,
 	threads: usize,
-	useful_macs: AtomicU64,
-	idle_macs: AtomicU64,
+	useful: Counting,
+	idle: Counting,
 	running: Mutex<BTreeMap<UnitRef, UnitStatus>>,
 	waiting: Mutex<BTreeMap<UnitRef, Vec<Commitment>>>,
 }
@@ -63,8 +94,8 @@ impl WorkerStatus {
 			account,
 			kernel,
 			threads,
-			useful_macs: AtomicU64::new(0),
-			idle_macs: AtomicU64::new(0),
+			useful: Counting::default(),
+			idle: Counting::default(),
 			running: Mutex::default(),
 			waiting: Mutex::default(),
 		}
@@ -78,10 +109,25 @@ impl WorkerStatus {
 			kernel: self.kernel.clone(),
 			threads: self.threads,
 			units: self.running.lock().values().copied().collect(),
-			useful_macs: self.useful_macs.load(Ordering::Relaxed),
-			idle_macs: self.idle_macs.load(Ordering::Relaxed),
+			useful_macs: self.useful.read().macs,
+			idle_macs: self.idle.read().macs,
 			waiting_for: waiting.iter().map(Commitment::to_string).collect(),
 		}
+	}
+
+	/// The account that earns.
+	pub fn account(&self) -> &AccountId {
+		&self.account
+	}
+
+	/// Units that are computed, and units that wait for tensors.
+	pub fn units(&self) -> (usize, usize) {
+		(self.running.lock().len(), self.waiting.lock().len())
+	}
+
+	/// What was computed, by the kind of work.
+	pub fn worked(&self) -> [(&'static str, Worked); 2] {
+		[("useful", self.useful.read()), ("idle", self.idle.read())]
 	}
 
 	pub(super) fn started(&self, unit: UnitRef, assignment: AssignmentId, steps: u32) {
@@ -95,20 +141,29 @@ impl WorkerStatus {
 		self.waiting.lock().remove(&unit);
 	}
 
-	/// Steps done, and the multiply-accumulates of the last one.
-	pub(super) fn progress(&self, unit: &UnitRef, step: u32, macs: u64) {
+	/// Steps done, and the multiply-accumulates and tickets of the last one.
+	pub(super) fn progress(&self, unit: &UnitRef, step: u32, macs: u64, tickets: u64) {
 		if let Some(status) = self.running.lock().get_mut(unit) {
 			status.step = step;
 		}
-		self.useful_macs.fetch_add(macs, Ordering::Relaxed);
+		self.useful.worked(macs, tickets);
 	}
 
 	pub(super) fn ended(&self, unit: &UnitRef) {
 		self.running.lock().remove(unit);
 	}
 
-	pub(super) fn idle(&self, macs: u64) {
-		self.idle_macs.fetch_add(macs, Ordering::Relaxed);
+	pub(super) fn idle(&self, macs: u64, tickets: u64) {
+		self.idle.worked(macs, tickets);
+	}
+
+	/// A ticket won.
+	pub(super) fn won(&self, proof: &WorkProof) {
+		let counting = match proof {
+			WorkProof::Useful(_) => &self.useful,
+			WorkProof::Idle(_) => &self.idle,
+		};
+		counting.won.fetch_add(1, Ordering::Relaxed);
 	}
 
 	/// A unit waits for tensors. Whether that is news.
@@ -137,8 +192,13 @@ mod tests {
 		assert!(!status.waits(merge, vec![Commitment([2; 32]), Commitment([1; 32])]));
 		assert!(status.waits(unit, vec![Commitment([1; 32])]));
 		status.started(unit, AssignmentId(6), 8);
-		status.progress(&unit, 2, 1_000);
-		status.idle(10);
+		status.progress(&unit, 2, 1_000, 4);
+		status.idle(10, 1);
+		let tile = labora_pouw::TileIndex { row: 0, col: 0 };
+		status.won(&WorkProof::Idle(labora_pouw::IdleProof { nonce: 1, tile }));
+		let (useful, idle) = (Worked { macs: 1_000, tickets: 4, won: 0 }, Worked { macs: 10, tickets: 1, won: 1 });
+		assert_eq!(status.worked(), [("useful", useful), ("idle", idle)]);
+		assert_eq!(status.units(), (1, 1));
 		let snapshot = status.snapshot();
 		let expected = UnitStatus { assignment: 6, task: 3, round: 4, unit: Some(5), step: 2, steps: 8 };
 		assert_eq!(snapshot.units, [expected]);
