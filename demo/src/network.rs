@@ -1,6 +1,11 @@
-//! The nodes of a demonstration: the first, to which the data are given, and others that know nothing but its address.
+//! The nodes of a demonstration: the first, to which the data are given, and others that know nothing but its address. The first two of
+//! several are validators.
 
-use std::path::PathBuf;
+use std::{
+	fs,
+	path::{Path, PathBuf},
+	process::Command,
+};
 
 use anyhow::{ensure, Context, Result};
 use labora_cli::{
@@ -12,7 +17,10 @@ use labora_primitives::{AccountId, Balance};
 use subxt::rpcs::rpc_params;
 use tokio::sync::RwLock;
 
-use crate::{node::Node, run::blocking};
+use crate::{
+	node::{executable, Node},
+	run::blocking,
+};
 
 /// Who pays for the others' bonds: the development chain endows it.
 const ENDOWED: &str = "//Alice";
@@ -24,6 +32,9 @@ const BOND: u32 = 200;
 const PURSE: Balance = 50 * LAB;
 /// Slots of all nodes together: all units of the demonstration's three tasks at once, so that there is work while a round changes hands.
 const SLOTS: u16 = 12;
+
+/// File of the chain's specification, in the folder of the first node's data.
+const SPECIFICATION: &str = "specification.json";
 
 /// One node of the demonstration.
 struct Member {
@@ -42,13 +53,30 @@ impl Network {
 	/// Starts the first of so many nodes, with its data in `chain`.
 	pub async fn start(chain: PathBuf, count: u8) -> Result<Self> {
 		let network = Self { chain, count, members: RwLock::default() };
-		let slots = network.slots().to_string();
-		let mut arguments = vec!["--dev".to_owned(), "--mine".into(), "--slots".into(), slots];
-		if count > 1 {
-			arguments.extend(["--mining-threads".into(), network.threads()?]);
-		}
+		let arguments = if count > 1 {
+			let chain = network.chain.clone();
+			blocking(move || specify(&chain)).await?;
+			[&["--alice".into()][..], &network.mining("//Miner".into())?].concat()
+		} else {
+			vec!["--dev".into(), "--mine".into(), "--slots".into(), network.slots().to_string()]
+		};
 		network.add(network.chain.clone(), arguments).await?;
 		Ok(network)
+	}
+
+	/// Bond of a miner, LAB.
+	fn bond(&self) -> u32 {
+		BOND.saturating_mul(self.slots().into())
+	}
+
+	/// What one of several nodes mines with, and on which chain.
+	fn mining(&self, key: String) -> Result<Vec<String>> {
+		let chain = specification(&self.chain).to_str().context("a path in UTF-8")?.to_owned();
+		let arguments = ["--chain", &chain, "--unsafe-force-node-key-generation", "--mine", "--miner-key", &key];
+		let mut arguments: Vec<String> = arguments.map(Into::into).into();
+		arguments.extend(["--slots".into(), self.slots().to_string(), "--bond".into(), self.bond().to_string()]);
+		arguments.extend(["--mining-threads".into(), self.threads()?]);
+		Ok(arguments)
 	}
 
 	fn slots(&self) -> u16 {
@@ -94,15 +122,15 @@ impl Network {
 		let number = self.members.read().await.len() + 1;
 		let key = format!("//Miner//{number}");
 		let miner = account_of(&signer::load(&key)?);
-		let bond = BOND.saturating_mul(self.slots().into());
-		let needed = Balance::from(bond).saturating_mul(LAB).saturating_add(PURSE);
+		let needed = Balance::from(self.bond()).saturating_mul(LAB).saturating_add(PURSE);
 		if accounts::balance(&first, None, &miner).await?.total() < needed {
 			accounts::transfer(&first, &signer::load(ENDOWED)?, &miner, needed).await?;
 		}
-		let mut arguments = vec!["--chain".to_owned(), "dev".into(), "--mine".into(), "--miner-key".into(), key];
+		let mut arguments = self.mining(key)?;
 		arguments.extend(["--bootnodes".into(), address(&first).await?]);
-		arguments.extend(["--slots".into(), self.slots().to_string(), "--bond".into(), bond.to_string()]);
-		arguments.extend(["--mining-threads".into(), self.threads()?]);
+		if number == 2 {
+			arguments.push("--bob".into());
+		}
 		let name = self.chain.file_name().context("the chain's folder")?.to_string_lossy().into_owned();
 		self.add(self.chain.with_file_name(format!("{name}-{number}")), arguments).await?;
 		Ok(miner)
@@ -115,6 +143,35 @@ impl Network {
 		}
 		Ok(())
 	}
+}
+
+/// Where the specification of a chain of several nodes is, whose first node's data are in `chain`.
+pub fn specification(chain: &Path) -> PathBuf {
+	chain.join(SPECIFICATION)
+}
+
+/// Writes the specification of a chain of several nodes: the development chain with the local one's two validators.
+fn specify(chain: &Path) -> Result<()> {
+	let path = specification(chain);
+	if path.exists() {
+		return Ok(());
+	}
+	let export = |chain: &str| -> Result<serde_json::Value> {
+		let exported = Command::new(executable()?).args(["export-chain-spec", "--chain", chain]).output()?;
+		ensure!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+		Ok(serde_json::from_slice(&exported.stdout)?)
+	};
+	let (mut development, local) = (export("dev")?, export("local")?);
+	for field in ["validators/candidates", "session/keys"] {
+		let pointer = format!("/genesis/runtimeGenesis/patch/{field}");
+		let of = local.pointer(&pointer).with_context(|| format!("the local chain has no {field}"))?;
+		*development.pointer_mut(&pointer).with_context(|| format!("the development chain has no {field}"))? =
+			of.clone();
+	}
+	fs::create_dir_all(chain)?;
+	let part = path.with_extension("part");
+	fs::write(&part, development.to_string())?;
+	Ok(fs::rename(part, path)?)
 }
 
 /// The address under which other nodes on this machine reach a node.

@@ -51,6 +51,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
 impl Node {
 	/// Starts a node with these arguments on data in `base`, its log beside it, and waits for its RPC.
 	pub fn start(base: &Path, arguments: &[&str]) -> Result<Self> {
+		Self::start_with(base, arguments, &[])
+	}
+
+	/// The same with variables in its environment.
+	pub fn start_with(base: &Path, arguments: &[&str], environment: &[(String, String)]) -> Result<Self> {
 		let log = base.with_extension("log");
 		let open = || File::options().create(true).append(true).open(&log);
 		let before = open().and_then(|file| file.metadata()).with_context(|| format!("{}", log.display()))?.len();
@@ -59,6 +64,7 @@ impl Node {
 			.args(["--rpc-port", "0", "--no-prometheus", "--no-telemetry"])
 			.args(["--listen-addr", "/ip4/127.0.0.1/tcp/0", "--no-mdns"])
 			.args(arguments)
+			.envs(environment.iter().map(|(name, value)| (name, value)))
 			.stdin(Stdio::null())
 			.stdout(open()?)
 			.stderr(open()?)

@@ -30,7 +30,7 @@ use crate::{
 	display::{spinner, Bar},
 	interrupt::Interrupt,
 	kept::{Kind, Run},
-	network::Network,
+	network::{self, Network},
 };
 
 /// Who pays: the development chain endows it.
@@ -500,7 +500,12 @@ impl Outcome {
 		println!("time                   {seconds:.0} s, of them {:.0} s computing", self.training_seconds);
 		println!("model                  {}", model.display());
 		println!("summary                {}", options.summary.display());
-		println!("to replay it           labora-node --dev --base-path {} &", out.join("chain").display());
+		let chain = out.join("chain");
+		let which = match options.nodes > 1 {
+			true => format!("--chain {}", network::specification(&chain).display()),
+			false => "--dev".into(),
+		};
+		println!("to replay it           labora-node {which} --base-path {} &", chain.display());
 		println!("                       labora task replay {task} --dataset {}", out.join("dataset").display());
 		Ok(())
 	}

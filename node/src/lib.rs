@@ -6,7 +6,8 @@
 //! assigned to this miner and finds the tickets on the way. The [`watcher`] computes other workers' units again. [`tensor_store`] keeps the
 //! tensors that this takes, the [`exchange`] gets from peers what it lacks, [`tensor_rpc`] lets clients put and get them.
 //!
-//! [`cli`] and [`command`] are the command line, [`chain_spec`] the built-in chains, [`service`] puts everything together.
+//! [`cli`] and [`command`] are the command line, [`chain_spec`] the built-in chains, [`service`] puts everything together, after a
+//! quick [`startup`].
 
 // The SDK's error types are large, and every fallible function of the service returns one.
 #![allow(clippy::result_large_err)]
@@ -20,6 +21,7 @@ pub mod metrics;
 pub mod mining;
 pub mod rpc;
 pub mod service;
+pub mod startup;
 pub mod tensor_rpc;
 pub mod tensor_store;
 pub mod watcher;

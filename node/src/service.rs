@@ -35,7 +35,7 @@ use crate::{
 		LaboraBlockImport,
 	},
 	exchange::{self, Fetcher},
-	metrics, rpc,
+	metrics, rpc, startup,
 	tensor_store::TensorStore,
 	watcher::{self, WatchConfig},
 	worker::{self, WorkerConfig, WorkerStatus},
@@ -107,13 +107,14 @@ pub enum ServiceError {
 /// Client, database, import queue and transaction pool.
 pub fn new_partial(config: &Configuration) -> Result<Partial, sc_service::Error> {
 	let telemetry = telemetry_worker(config)?;
-	let executor: Executor = sc_service::new_wasm_executor(&config.executor);
-	let (client, backend, keystore_container, task_manager) = sc_service::new_full_parts::<Block, RuntimeApi, _>(
-		config,
-		telemetry.as_ref().map(|(_, telemetry)| telemetry.handle()),
-		executor,
-		Vec::new(),
-	)?;
+	let executor = startup::executor(config);
+	let backend = sc_service::new_db_backend(config.db_config())?;
+	let genesis = startup::Genesis::new(config, backend.clone(), executor.clone());
+	let handle = telemetry.as_ref().map(|(_, telemetry)| telemetry.handle());
+	let (client, backend, keystore_container, task_manager) =
+		sc_service::new_full_parts_with_genesis_builder::<Block, RuntimeApi, _, _>(
+			config, handle, executor, backend, genesis, false,
+		)?;
 	let client = Arc::new(client);
 	let telemetry = telemetry.map(|(worker, telemetry)| {
 		task_manager.spawn_handle().spawn("telemetry", None, worker.run());

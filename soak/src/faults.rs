@@ -1,4 +1,4 @@
-//! What is done to nodes.
+//! What is done to nodes. That the network falls apart for a while is not among it: all have to be watched meanwhile.
 
 use std::{
 	fs::{self, File, OpenOptions},
@@ -34,15 +34,15 @@ pub enum Fault {
 
 const ALL: [Fault; 5] = [Fault::Kill, Fault::Outage, Fault::Truncate, Fault::Flip, Fault::Hang];
 
-/// Draws a fault and a node, and does it. Says what was done.
-pub async fn inject(cluster: &mut Cluster, random: &mut StdRng) -> Result<String> {
+/// Draws a fault and a node, and does it. Gives the fault, and says what was done.
+pub async fn inject(cluster: &mut Cluster, random: &mut StdRng) -> Result<(Fault, String)> {
 	let index = random.gen_range(0..cluster.members.len());
 	let fault = ALL[random.gen_range(0..ALL.len())];
 	let member = &mut cluster.members[index];
 	let mut told = format!("{fault:?} {}", member.name);
 	if fault == Fault::Hang {
 		member.hang(HANG).await?;
-		return Ok(told);
+		return Ok((fault, told));
 	}
 	member.kill().await?;
 	match fault {
@@ -55,7 +55,12 @@ pub async fn inject(cluster: &mut Cluster, random: &mut StdRng) -> Result<String
 		Fault::Kill | Fault::Hang => {}
 	}
 	cluster.restart(index).await?;
-	Ok(told)
+	Ok((fault, told))
+}
+
+/// Draws a half of the nodes.
+pub fn half(cluster: &Cluster, random: &mut StdRng) -> Vec<usize> {
+	rand::seq::index::sample(random, cluster.members.len(), cluster.members.len() / 2).into_vec()
 }
 
 /// Every file below a folder.

@@ -1,6 +1,8 @@
 //! A network under faults, and what must hold of it whatever happens.
 //!
-//! - [`cluster`]: real nodes on loopback, all validators and miners, that can be killed, hung, damaged and started again;
+//! - [`cluster`]: real nodes on loopback, all validators and miners, that can be killed, hung, damaged, separated and
+//!   started again;
+//! - [`link`]: what connects them, and can be cut and made slow;
 //! - [`faults`]: what is done to them;
 //! - [`observer`]: looks at all nodes all the time, and notes what must never be: two final blocks of one height, an accepted result
 //!   that is gone;
@@ -9,6 +11,7 @@
 pub mod check;
 pub mod cluster;
 pub mod faults;
+pub mod link;
 pub mod observer;
 
 use std::process::ExitCode;

@@ -16,8 +16,9 @@ use labora_cli::{
 };
 use labora_soak::{
 	check::check,
-	cluster::{Cluster, MAX_NODES},
-	exit, faults,
+	cluster::{Cluster, Plan, MAX_NODES},
+	exit,
+	faults::{self, Fault},
 	observer::Observer,
 };
 use rand::{rngs::StdRng, SeedableRng};
@@ -29,11 +30,13 @@ const SPONSOR: &str = "//Alice";
 /// One LAB.
 const LAB: u128 = 1_000_000_000_000;
 /// Time between two faults.
-const CALM: Duration = Duration::from_secs(6);
+const CALM: Duration = Duration::from_secs(5);
+/// Time from one partition to the next; the first comes when a third of the run is over.
+const PARTITIONS: Duration = Duration::from_secs(300);
 /// How long it may take until all nodes are of one mind when the faults are over.
 const SETTLE: Duration = Duration::from_secs(120);
 
-/// Trains on a network of validating miners whose nodes are killed, hung and damaged all the while, and checks that nothing final is
+/// Trains on a network of validating miners whose nodes are killed, hung, damaged and separated all the while, and checks that nothing final is
 /// ever replaced, nothing accepted lost, and that all results are what their units give.
 #[derive(Parser)]
 struct Arguments {
@@ -43,6 +46,15 @@ struct Arguments {
 	/// Nodes.
 	#[arg(long, default_value_t = MAX_NODES as u8, value_parser = clap::value_parser!(u8).range(1..=MAX_NODES as i64))]
 	nodes: u8,
+	/// Target of the time between two blocks, milliseconds.
+	///
+	/// An audit has to be answered within ten blocks, or the result falls, as the protocol says: longer than a partition lasts, in which half
+	/// of the miners make half of the blocks, and than a node takes to come back beside three others on two cores.
+	#[arg(long, default_value_t = 9_000)]
+	block_time: u32,
+	/// How long the network falls into halves, seconds. 0: it does not.
+	#[arg(long, default_value_t = 60)]
+	partition: u64,
 	/// Draws the faults.
 	#[arg(long, default_value_t = 1)]
 	seed: u64,
@@ -96,6 +108,15 @@ async fn look_at_all(observer: &mut Observer, cluster: &Cluster) {
 	}
 }
 
+/// Looks at all nodes every second for a while.
+async fn watch(observer: &mut Observer, cluster: &Cluster, time: Duration) {
+	let began = Instant::now();
+	while began.elapsed() < time {
+		look_at_all(observer, cluster).await;
+		sleep(Duration::from_secs(1)).await;
+	}
+}
+
 /// Waits until all nodes have what is the best block now as a final one.
 async fn settle(observer: &mut Observer, cluster: &Cluster) -> Result<()> {
 	let began = Instant::now();
@@ -119,19 +140,31 @@ async fn settle(observer: &mut Observer, cluster: &Cluster) -> Result<()> {
 }
 
 async fn soak(arguments: &Arguments, dir: &Path) -> Result<bool> {
-	let mut cluster = Cluster::start(dir, arguments.nodes.into()).await?;
+	let half_life = if arguments.partition > 0 { 120_000 } else { 15_000 };
+	let plan = Plan::miners(arguments.nodes.into(), arguments.block_time, half_life);
+	let mut cluster = Cluster::start(dir, &plan).await?;
 	let first = cluster.clients().into_iter().next().context("a node")?;
 	let dataset = register(&first, dir, &arguments.digits).await?;
 	let mut observer = Observer::default();
 	let mut random = StdRng::seed_from_u64(arguments.seed);
-	let (began, mut faults) = (Instant::now(), 0u32);
-	while began.elapsed().as_secs_f64() < arguments.minutes * 60.0 {
-		let calm = Instant::now();
-		while calm.elapsed() < CALM {
-			look_at_all(&mut observer, &cluster).await;
-			sleep(Duration::from_secs(1)).await;
-		}
-		let told = faults::inject(&mut cluster, &mut random).await?;
+	let (began, mut faults, mut kills) = (Instant::now(), 0u32, 0u32);
+	let run = Duration::from_secs_f64(arguments.minutes * 60.0);
+	let (separated, mut partition) = (Duration::from_secs(arguments.partition), run / 3);
+	while began.elapsed() < run {
+		watch(&mut observer, &cluster, CALM).await;
+		let told = if !separated.is_zero() && began.elapsed() >= partition {
+			partition += PARTITIONS;
+			let half = faults::half(&cluster, &mut random);
+			cluster.split(&half);
+			watch(&mut observer, &cluster, separated).await;
+			cluster.heal();
+			let names: Vec<_> = half.iter().map(|index| &cluster.members[*index].name[..]).collect();
+			format!("Partition for {} s, on one side {}", separated.as_secs(), names.join(", "))
+		} else {
+			let (fault, told) = faults::inject(&mut cluster, &mut random).await?;
+			kills += u32::from(fault != Fault::Hang);
+			told
+		};
 		faults += 1;
 		println!(
 			"{:5.0} s  {told}: height {}, {} results final, lag at most {}",
@@ -151,6 +184,7 @@ async fn soak(arguments: &Arguments, dir: &Path) -> Result<bool> {
 	let conflicts = observer.conflicts + report.conflicts;
 	let summary = json!({
 		"faults_injected": faults,
+		"kills": kills,
 		"finalized_conflicts": conflicts,
 		"accepted_results_lost": observer.lost,
 		"supply_mismatch": mismatches,
@@ -166,7 +200,7 @@ async fn soak(arguments: &Arguments, dir: &Path) -> Result<bool> {
 		"seconds": began.elapsed().as_secs_f64(),
 	});
 	std::fs::write(&arguments.summary, serde_json::to_string_pretty(&summary)? + "\n")?;
-	println!("faults                 {faults}");
+	println!("faults                 {faults}, {kills} of them SIGKILL");
 	println!("accepted results       {}, {} lost", observer.results(), observer.lost);
 	println!("finality lag           {} blocks at most", observer.lag);
 	println!("summary                {}", arguments.summary.display());

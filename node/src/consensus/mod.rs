@@ -4,9 +4,11 @@
 //! runtime verifies the work proof while it executes the block, so nothing here does; [`algorithm`] and [`seal`] check the
 //! signature, `sc-consensus-pow` gives the fork choice by total difficulty, [`finality`] is GRANDPA. No block is imported as best that does
 //! not build on the final one, however heavy. [`authoring`] makes blocks of winning tickets, and waits for [`readiness`].
+//! [`clock`] tells the operator when this machine's clock is wrong.
 
 pub mod algorithm;
 pub mod authoring;
+pub mod clock;
 pub mod finality;
 pub mod journal;
 pub mod readiness;
@@ -25,7 +27,7 @@ use sc_consensus_pow::{PowBlockImport, PowIntermediate, INTERMEDIATE_KEY};
 use sp_api::ProvideRuntimeApi;
 use sp_block_builder::BlockBuilder;
 use sp_blockchain::HeaderBackend;
-use sp_consensus::{Error as ConsensusError, SelectChain};
+use sp_consensus::{BlockOrigin, Error as ConsensusError, SelectChain};
 use sp_consensus_pow::{DifficultyApi, POW_ENGINE_ID};
 use sp_inherents::CreateInherentDataProviders;
 use sp_runtime::{
@@ -35,6 +37,7 @@ use sp_runtime::{
 use tokio::sync::Mutex;
 
 use algorithm::{LaboraAlgorithm, PowDifficulty};
+use clock::ClockWatch;
 
 /// Target of the log lines of consensus.
 const LOG_TARGET: &str = "labora::consensus";
@@ -47,6 +50,7 @@ const LOG_TARGET: &str = "labora::consensus";
 pub struct LaboraBlockImport {
 	inner: Arc<Mutex<Layers>>,
 	failed: Arc<Mutex<Failed>>,
+	clock: Arc<Mutex<ClockWatch>>,
 }
 
 /// Where a block goes.
@@ -109,7 +113,7 @@ impl LaboraBlockImport {
 			ImportInherents,
 		);
 		let layers = Layers { work: Box::new(work), finality: Box::new(finality) };
-		Self { inner: Arc::new(Mutex::new(layers)), failed: Arc::default() }
+		Self { inner: Arc::new(Mutex::new(layers)), failed: Arc::default(), clock: Arc::default() }
 	}
 }
 
@@ -129,13 +133,18 @@ impl BlockImport<Block> for LaboraBlockImport {
 		if self.failed.lock().await.is_bad(&hash) {
 			return Ok(ImportResult::KnownBad);
 		}
+		let (stamp, now) = (block.body.as_deref().and_then(clock::stamp), *sp_timestamp::Timestamp::current());
+		if let Some(stamp) = stamp.filter(|_| block.origin == BlockOrigin::NetworkBroadcast) {
+			self.clock.lock().await.note(stamp, now);
+		}
 		let layers = self.inner.lock().await;
 		let imported = match is_executed(&block) {
 			true => layers.work.import_block(block).await,
 			false => layers.finality.import_block(without_execution(block)?).await,
 		};
 		drop(layers);
-		if imported.is_err() {
+		// A block whose time has not come is asked for again, and is good then.
+		if imported.is_err() && !stamp.is_some_and(|stamp| clock::is_early(stamp, now)) {
 			self.failed.lock().await.note(hash);
 		}
 		imported
