@@ -49,7 +49,7 @@ impl SubstrateCli for Cli {
 }
 
 /// What is not logged unless asked for: two lines of the SDK's for each block that this node makes, beside our own and the import's.
-const QUIET: &str = "basic-authorship=warn";
+const QUIET: &str = "sc_basic_authorship=warn";
 
 /// Parses the command line and runs it.
 pub fn run() -> sc_cli::Result<()> {

@@ -108,11 +108,6 @@ impl TensorStore {
 		self
 	}
 
-	/// Bytes of all tensors that are kept.
-	pub fn bytes(&self) -> u64 {
-		self.ledger.lock().total()
-	}
-
 	/// What it holds, and may hold.
 	pub fn usage(&self) -> Usage {
 		self.ledger.lock().usage()

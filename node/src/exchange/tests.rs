@@ -338,5 +338,5 @@ async fn a_full_store_takes_nothing() {
 	let home = Home { store, fetcher, work };
 	home.want(&wanted);
 	until(|| home.state() == Some(WantState::NoRoom)).await;
-	assert_eq!(home.store.bytes(), 0);
+	assert_eq!(home.store.usage().bytes, 0);
 }

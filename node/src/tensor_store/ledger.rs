@@ -71,11 +71,6 @@ impl Ledger {
 		self.pinned = Some(pinned);
 	}
 
-	/// Bytes of all kept tensors.
-	pub(super) fn total(&self) -> u64 {
-		self.total
-	}
-
 	pub(super) fn usage(&self) -> Usage {
 		let pinned = self.pinned.iter().flatten().filter_map(|commitment| self.kept.get(commitment));
 		let (pinned, pinned_bytes) =
@@ -195,10 +190,10 @@ mod tests {
 		ledger.pin(HashSet::from([name(2)]));
 		assert_eq!(ledger.reserve(name(8), 100, Purpose::Upload, now), Ok(vec![]));
 		assert_eq!(ledger.reserve(name(9), 100, Purpose::Upload, now), Ok(vec![name(3)]));
-		assert_eq!(ledger.total(), 600);
+		assert_eq!(ledger.usage().bytes, 600);
 		assert_eq!(ledger.reserve(name(10), 400, Purpose::Download, now), Ok(vec![name(1)]));
 		assert_eq!(ledger.reserve(name(11), 400, Purpose::Download, now), Err(()), "the pinned one stays");
-		assert_eq!(ledger.total(), 300);
+		assert_eq!(ledger.usage().bytes, 300);
 	}
 
 	#[test]
@@ -215,7 +210,7 @@ mod tests {
 		let (mut ledger, now) = ledger();
 		ledger.pin(HashSet::new());
 		assert_eq!(ledger.reserve(name(9), 1_001, Purpose::Upload, now), Err(()));
-		assert_eq!(ledger.total(), 900);
+		assert_eq!(ledger.usage().bytes, 900);
 		assert_eq!(ledger.reserve(name(9), 1_000, Purpose::Upload, now), Ok(vec![name(3), name(2), name(1)]));
 	}
 
@@ -241,10 +236,10 @@ mod tests {
 		assert_eq!(ledger.reserve(name(8), 100, Purpose::Download, now), Ok(vec![]));
 		ledger.keep(name(8), 100, now);
 		ledger.keep(name(8), 100, now);
-		assert_eq!(ledger.total(), 1_000);
+		assert_eq!(ledger.usage().bytes, 1_000);
 		ledger.forget(&name(8));
 		ledger.forget(&name(8));
-		assert_eq!(ledger.total(), 900);
+		assert_eq!(ledger.usage().bytes, 900);
 	}
 
 	#[test]

@@ -225,7 +225,7 @@ fn a_damaged_tensor_is_not_served() {
 		assert!(!known || store.tree(&commitment).unwrap().is_some());
 		fs::write(store.path(&commitment), &damaged).unwrap();
 		assert_eq!(store.group(&commitment, 2).unwrap(), None);
-		assert_eq!((store.size(&commitment).unwrap(), store.bytes()), (None, 0));
+		assert_eq!((store.size(&commitment).unwrap(), store.usage().bytes), (None, 0));
 	}
 	// Lengths that no tensor has are kept for who uploaded them, and not served.
 	let odd = store.put(&bytes(1_500, 1)).unwrap();
@@ -312,13 +312,13 @@ fn the_quota_bounds_what_strangers_bring_and_pinned_tensors_stay() {
 	assert!(matches!(store.download(one.clone()), Err(DownloadError::Full { quota: 5_000 })));
 	// What this node computed is kept all the same, and goes when it may.
 	store.put(&tensors[3]).unwrap();
-	assert_eq!(store.bytes(), 6_000);
+	assert_eq!(store.usage().bytes, 6_000);
 	age(&store);
 	store.pin(HashSet::from([names[0], names[2]])).unwrap();
-	assert_eq!((store.bytes(), store.size(&names[3]).unwrap()), (4_000, None));
+	assert_eq!((store.usage().bytes, store.size(&names[3]).unwrap()), (4_000, None));
 	// After a restart the store knows its size.
 	let store = TensorStore::open(folder.path()).unwrap().with_quota(5_000);
-	assert_eq!(store.bytes(), 4_000);
+	assert_eq!(store.usage().bytes, 4_000);
 	assert!(matches!(store.download(one), Err(DownloadError::Full { .. })));
 }
 
