@@ -5,7 +5,9 @@ use std::process::Command;
 use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 
+// How long a killed node takes to come back depends on what else the machine does, and an audit does not wait for it.
 #[test]
+#[ignore = "needs a machine of its own: cargo test -p labora-soak -- --ignored, or make soak"]
 fn a_training_network_loses_nothing_to_a_few_faults() -> Result<()> {
 	let Some(digits) = std::env::var_os("LABORA_MNIST") else {
 		println!("SKIPPED: LABORA_MNIST names no folder of digits (`make test` sets it)");

@@ -16,7 +16,7 @@ use labora_cli::{
 	signer,
 	tasks::{self, Draft, Progress, Terms, TrainingOptions},
 };
-use labora_demo::node::executable;
+use labora_demo::node::{executable, Node};
 use labora_primitives::{Balance, TaskId};
 
 /// Seconds that a few blocks may take on a slow machine.
@@ -108,6 +108,13 @@ pub async fn wait_for_finality(client: &Client, height: u64, seconds: u64) -> Re
 		anyhow::Ok(())
 	};
 	tokio::time::timeout(Duration::from_secs(seconds), wait).await.context("nothing more is final")?
+}
+
+/// Most memory that a node had, MiB.
+pub fn peak_memory(node: &Node) -> Result<u64> {
+	let status = std::fs::read_to_string(format!("/proc/{}/status", node.id()))?;
+	let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the peak")?;
+	Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
 }
 
 /// Writes the specification of the development chain with a changed genesis, state and all.

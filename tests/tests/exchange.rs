@@ -29,6 +29,7 @@ use labora_primitives::{AccountId, Balance, Phase, TaskId};
 use labora_tensor::Commitment;
 use labora_tests::{
 	forge::{pair, write_specification},
+	peak_memory,
 	peer::Peer,
 	register, small_dataset, small_training, wait_for, wait_for_height, HEIGHT_TIMEOUT,
 };
@@ -114,13 +115,6 @@ async fn strangers_join_and_get_what_they_need_from_each_other() -> Result<()> {
 	watcher.stop()?;
 	second.stop()?;
 	first.stop()
-}
-
-/// Most memory that a process had, MiB.
-fn peak_memory(node: &Node) -> Result<u64> {
-	let status = std::fs::read_to_string(format!("/proc/{}/status", node.id()))?;
-	let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the peak")?;
-	Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
 }
 
 /// Memory that hostile peers may cost, MiB: 32 answers of a MiB, some copies of them, and what else goes on meanwhile.

@@ -1,16 +1,25 @@
-//! A real node meets peers that serve it forged blocks: it takes none, stays up, and goes on with the honest chain.
+//! A real node meets peers that serve it forged blocks, or more requests and announcements than anybody can answer: it takes no forged
+//! block, stays up, and goes on with the honest chain.
 
-use std::time::{Duration, Instant};
+use std::{
+	str::FromStr,
+	sync::atomic::{AtomicUsize, Ordering},
+	time::{Duration, Instant},
+};
 
 use anyhow::{ensure, Context, Result};
+use futures::{stream::FuturesUnordered, StreamExt};
 use labora_cli::client::Client;
 use labora_demo::{network::address, node::Node};
+use labora_node::exchange::{NetworkPeers, Peers};
 use labora_runtime::Block;
 use labora_tests::{
-	forge::{export, write_specification, FORGERIES},
+	forge::{change, export, write_specification, FORGERIES},
+	peak_memory,
 	peer::Peer,
 	wait_for_height, HEIGHT_TIMEOUT,
 };
+use sc_network::{service::traits::NetworkBlock, PeerId};
 use subxt::rpcs::rpc_params;
 
 /// Height of the best block when the forgers come, at least.
@@ -81,6 +90,109 @@ async fn a_node_takes_no_forged_blocks_from_its_peers() -> Result<()> {
 		|client: Client| async move { client.request::<String>("chain_getBlockHash", rpc_params![height]).await };
 	ensure!(hash(mining).await? == hash(client).await?, "not the honest chain");
 	drop(forger);
+	node.stop()?;
+	miner.stop()
+}
+
+/// Forged blocks that are announced.
+const ANNOUNCED: u32 = 100;
+/// Requests that are sent, at least.
+const REQUESTS: usize = 20_000;
+/// Requests that wait for their answers at a time.
+const AT_ONCE: usize = 256;
+/// Memory that they may cost, MiB.
+const MEMORY: u64 = 256;
+
+/// A request for the header of block 1 alone, as the SDK's protocol encodes it; and one that means nothing.
+fn request(right: bool) -> Vec<u8> {
+	let mut bytes = vec![0x08, 0x80, 0x80, 0x80, 0x08, 0x1a, 8];
+	bytes.extend(1u64.to_le_bytes());
+	bytes.extend([0x30, 1]);
+	bytes.truncate(if right { bytes.len() } else { 3 });
+	bytes
+}
+
+/// What it follows the chain by is not crowded out: not by requests for blocks, state, proofs of finality or nothing at all, nor by blocks
+/// that are forged, each another one, and announced as new.
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_requests_and_announcements_stop_nobody() -> Result<()> {
+	let dir = tempfile::tempdir()?;
+	let (base, spec) = (dir.path().join("miner"), dir.path().join("dev.json"));
+	let mining = ["--dev", "--mine", "--slots", "0", "--mining-threads", "1"];
+	let miner = Node::start(&base, &mining)?;
+	wait_for_height(&Client::connect(miner.url()).await?, HEIGHT, HEIGHT_TIMEOUT).await?;
+	miner.stop()?;
+	let mut chain: Vec<Block> = export(&base, HEIGHT)?.into_iter().map(|signed| signed.block).collect();
+	let last = chain.pop().context("a block")?;
+	chain.extend((1..=ANNOUNCED).map(|nonce| {
+		let mut forged = last.clone();
+		change(&mut forged, |proof| proof.nonce = proof.nonce.wrapping_add(nonce.into()));
+		forged
+	}));
+
+	let miner = Node::start(&base, &mining)?;
+	let mined = Client::connect(miner.url()).await?;
+	let node = Node::start(&dir.path().join("node"), &["--chain", "dev", "--bootnodes", &address(&mined).await?])?;
+	let client = Client::connect(node.url()).await?;
+	wait_for_height(&client, HEIGHT + 1, HEIGHT_TIMEOUT).await?;
+	let own = address(&client).await?;
+	write_specification(&spec)?;
+	let flooder = Peer::start(&spec, &dir.path().join("flooder"), &chain, Some(&own)).await?;
+	let (target, peers) =
+		(PeerId::from_str(own.rsplit('/').next().context("an address with an identity")?)?, flooder.peers());
+	let began = Instant::now();
+	while peers.connected().await.is_empty() {
+		ensure!(began.elapsed() < MEETING, "the flooder is not connected");
+		tokio::time::sleep(Duration::from_millis(50)).await;
+	}
+	let memory = peak_memory(&node)?;
+
+	for forged in &chain[chain.len() - ANNOUNCED as usize..] {
+		peers.sync.announce_block(forged.header.hash(), None);
+	}
+	let genesis = format!("{:?}", mined.genesis());
+	let protocols = ["sync/2", "state/2", "sync/warp"].map(|name| NetworkPeers {
+		protocol: format!("/{}/{name}", genesis.trim_start_matches("0x")).into(),
+		..flooder.peers()
+	});
+	let sent = AtomicUsize::new(0);
+	let flood = async {
+		let mut asked = FuturesUnordered::new();
+		for count in 0usize.. {
+			asked.push(protocols[count % protocols.len()].request(target, request(count % 2 == 0)));
+			if asked.len() >= AT_ONCE {
+				// Once it is banned a request fails at once.
+				if asked.next().await.is_some_and(|answer| answer.is_err()) {
+					tokio::task::yield_now().await;
+				}
+			}
+			sent.fetch_add(1, Ordering::Relaxed);
+		}
+	};
+	let follow = async {
+		let height = mined.best().await?.height + 5;
+		wait_for_height(&client, height, HEIGHT_TIMEOUT).await?;
+		let began = Instant::now();
+		while sent.load(Ordering::Relaxed) < REQUESTS {
+			ensure!(began.elapsed() < MEETING, "{} requests were sent", sent.load(Ordering::Relaxed));
+			tokio::time::sleep(Duration::from_millis(50)).await;
+		}
+		// Still.
+		wait_for_height(&client, mined.best().await?.height, HEIGHT_TIMEOUT).await
+	};
+	tokio::select! {
+		() = flood => {}
+		followed = follow => followed?,
+	}
+	let more = peak_memory(&node)?.saturating_sub(memory);
+	println!("{} requests sent, {more} MiB more at the peak", sent.load(Ordering::Relaxed));
+	ensure!(more < MEMORY, "{more} MiB more at the peak");
+	for forged in &chain[chain.len() - ANNOUNCED as usize..] {
+		let hash = format!("{:?}", forged.header.hash());
+		let header: Option<serde_json::Value> = client.request("chain_getHeader", rpc_params![&hash]).await?;
+		ensure!(header.is_none(), "the node keeps a forged block");
+	}
+	drop(flooder);
 	node.stop()?;
 	miner.stop()
 }

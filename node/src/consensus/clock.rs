@@ -2,7 +2,7 @@
 //!
 //! A block is stamped when it is made and arrives a moment later. When the blocks of others are stamped far ahead of this machine's clock,
 //! or long before they arrive, one of the clocks is wrong, and the operator is told. Nothing else depends on it: blocks stamped more than
-//! half a minute ahead are refused until their time has come, whatever is noted here.
+//! half a minute ahead are refused, whatever is noted here.
 
 use std::{
 	collections::VecDeque,
@@ -69,7 +69,7 @@ impl ClockWatch {
 				log::warn!(
 					target: LOG_TARGET,
 					"⏰ Clock: the last {SAMPLES} blocks of others are stamped {seconds} s {side} they arrived by this machine's clock. \
-					{meaning}. Blocks stamped more than {} s ahead wait; set the clock by NTP",
+					{meaning}. Blocks stamped more than {} s ahead are refused; set the clock by NTP",
 					FUTURE / 1_000
 				);
 			}

@@ -143,7 +143,7 @@ impl BlockImport<Block> for LaboraBlockImport {
 			false => layers.finality.import_block(without_execution(block)?).await,
 		};
 		drop(layers);
-		// A block whose time has not come is asked for again, and is good then.
+		// A block whose time has not come yet is none that is bad.
 		if imported.is_err() && !stamp.is_some_and(|stamp| clock::is_early(stamp, now)) {
 			self.failed.lock().await.note(hash);
 		}
