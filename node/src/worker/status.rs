@@ -2,7 +2,7 @@
 
 use std::{
 	collections::{BTreeMap, BTreeSet},
-	sync::atomic::{AtomicU64, Ordering},
+	sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use labora_primitives::{AccountId, AssignmentId, UnitKind, UnitRef};
@@ -17,7 +17,7 @@ pub struct MinerStatus {
 	pub account: AccountId,
 	/// The engine's kernel.
 	pub kernel: String,
-	/// Units that are computed side by side.
+	/// Units that are computed side by side, here and by connected miners.
 	pub threads: usize,
 	/// The units being computed.
 	pub units: Vec<UnitStatus>,
@@ -50,7 +50,7 @@ pub struct UnitStatus {
 pub struct WorkerStatus {
 	account: AccountId,
 	kernel: String,
-	threads: usize,
+	threads: AtomicUsize,
 	useful_macs: AtomicU64,
 	idle_macs: AtomicU64,
 	running: Mutex<BTreeMap<UnitRef, UnitStatus>>,
@@ -62,7 +62,7 @@ impl WorkerStatus {
 		Self {
 			account,
 			kernel,
-			threads,
+			threads: threads.into(),
 			useful_macs: AtomicU64::new(0),
 			idle_macs: AtomicU64::new(0),
 			running: Mutex::default(),
@@ -76,12 +76,22 @@ impl WorkerStatus {
 		MinerStatus {
 			account: self.account.clone(),
 			kernel: self.kernel.clone(),
-			threads: self.threads,
+			threads: self.threads.load(Ordering::Relaxed),
 			units: self.running.lock().values().copied().collect(),
 			useful_macs: self.useful_macs.load(Ordering::Relaxed),
 			idle_macs: self.idle_macs.load(Ordering::Relaxed),
 			waiting_for: waiting.iter().map(Commitment::to_string).collect(),
 		}
+	}
+
+	/// A miner's thread came.
+	pub(super) fn joined(&self) {
+		self.threads.fetch_add(1, Ordering::Relaxed);
+	}
+
+	/// A miner's thread is gone.
+	pub(super) fn left(&self) {
+		self.threads.fetch_sub(1, Ordering::Relaxed);
 	}
 
 	pub(super) fn started(&self, unit: UnitRef, assignment: AssignmentId, steps: u32) {
