@@ -1,8 +1,9 @@
 //! The command line: what can be asked of the node, and how the answers are combined with defaults.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{value_parser, Args, Parser, Subcommand as ClapSubcommand};
+use labora_miner::address::Listen;
 use labora_primitives::{limits::MAX_SLOTS, Balance};
 use labora_runtime::constants::LAB;
 use sc_cli::RunCmd;
@@ -80,9 +81,20 @@ pub struct MiningParams {
 	#[arg(long, value_name = "SURI")]
 	pub miner_key: Option<String>,
 
-	/// Threads that compute. All cores by default.
-	#[arg(long, value_name = "N", requires = "mine")]
-	pub mining_threads: Option<NonZeroUsize>,
+	/// Threads that compute. All cores by default. 0: only miners that connect (--miner-listen) compute.
+	#[arg(long, value_name = "N", requires = "mine", requires_if("0", "miner_listen"))]
+	pub mining_threads: Option<usize>,
+
+	/// Let miners of this machine connect (`labora-miner`), and compute for this node: `unix`, or a loopback address with a port.
+	///
+	/// `unix` is a socket in the node's folder that only its user can open. With an address a miner needs a secret; the node says where
+	/// it is. See docs/miner-protocol.md.
+	#[arg(long, value_name = "unix|ADDRESS", requires = "mine")]
+	pub miner_listen: Option<Listen>,
+
+	/// File of the secret of miners that connect to an address. By default one in the node's folder, written if it is not there.
+	#[arg(long, value_name = "FILE", requires = "miner_listen")]
+	pub miner_secret: Option<PathBuf>,
 
 	/// Register the miner as a worker with this many slots, if it is not registered and can pay the bond. 0: don't.
 	///
@@ -123,8 +135,10 @@ pub enum MinerKey {
 pub struct MiningConfig {
 	/// Which key mines.
 	pub key: MinerKey,
-	/// Threads that compute.
-	pub threads: NonZeroUsize,
+	/// Threads that compute in this process.
+	pub threads: usize,
+	/// Where miners connect, if they may, and the file of their secret.
+	pub miners: Option<(Listen, Option<PathBuf>)>,
 	/// Register with this many slots, if not registered.
 	pub slots: Option<u16>,
 	/// Then raise the bond to this, if it is less.
@@ -169,6 +183,7 @@ impl MiningParams {
 			MiningConfig {
 				key: self.key(dev),
 				threads,
+				miners: self.miner_listen.map(|listen| (listen, self.miner_secret.clone())),
 				slots,
 				bond: self.bond.or(dev_bond).map(|bond| Balance::from(bond).saturating_mul(LAB)),
 				memory_mib: self.worker_memory.unwrap_or(DEFAULT_WORKER_MEMORY),
@@ -190,12 +205,12 @@ fn share(text: &str) -> Result<f64, String> {
 	(share > 0.0 && share <= 1.0).then_some(share).ok_or_else(|| "not above 0 and at most 1".into())
 }
 
-fn all_cores() -> NonZeroUsize {
-	std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+fn all_cores() -> usize {
+	std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-fn dev_slots(threads: NonZeroUsize) -> u16 {
-	let slots = threads.get().saturating_mul(DEV_SLOTS_PER_THREAD).max(DEV_SLOTS_AT_LEAST);
+fn dev_slots(threads: usize) -> u16 {
+	let slots = threads.saturating_mul(DEV_SLOTS_PER_THREAD).max(DEV_SLOTS_AT_LEAST);
 	u16::try_from(slots).unwrap_or(MAX_SLOTS).min(MAX_SLOTS)
 }
 
@@ -230,8 +245,8 @@ mod tests {
 		assert_eq!(config.key, MinerKey::KeystoreOr("//Miner".into()));
 		assert_eq!((config.slots, config.bond), (Some(4), Some(800 * LAB)));
 		assert_eq!(config.memory_mib, 2_048);
-		assert_eq!(super::dev_slots(NonZeroUsize::new(8).unwrap()), 16);
-		assert_eq!(super::dev_slots(NonZeroUsize::MAX), MAX_SLOTS);
+		assert_eq!(super::dev_slots(8), 16);
+		assert_eq!(super::dev_slots(usize::MAX), MAX_SLOTS);
 	}
 
 	#[test]
@@ -264,7 +279,8 @@ mod tests {
 		];
 		let expected = MiningConfig {
 			key: MinerKey::Suri("//Bob".into()),
-			threads: NonZeroUsize::new(3).unwrap(),
+			threads: 3,
+			miners: None,
 			slots: Some(7),
 			bond: Some(9 * LAB),
 			memory_mib: 64,
@@ -278,6 +294,19 @@ mod tests {
 		for args in [["--mining-threads", "2"], ["--slots", "2"], ["--worker-memory", "64"]] {
 			assert_eq!(parse(&args).unwrap_err().kind(), clap::error::ErrorKind::MissingRequiredArgument);
 		}
+	}
+
+	#[test]
+	fn only_miners_of_this_machine_are_listened_for() {
+		let miners = |args: &[&str]| parse(args).map(|cli| cli.options().mining.unwrap().miners);
+		assert_eq!(miners(&["--mine"]).unwrap(), None);
+		assert_eq!(miners(&["--mine", "--miner-listen", "unix"]).unwrap(), Some((Listen::Unix, None)));
+		let tcp = ["--mine", "--mining-threads", "0", "--miner-listen", "127.0.0.1:9955", "--miner-secret", "file"];
+		let address = Listen::Tcp("127.0.0.1:9955".parse().unwrap());
+		assert_eq!(miners(&tcp).unwrap(), Some((address, Some("file".into()))));
+		let open = miners(&["--mine", "--miner-listen", "0.0.0.0:9955"]).unwrap_err().to_string();
+		assert!(open.contains("0.0.0.0:9955 is not a loopback address"), "{open}");
+		assert!(miners(&["--miner-listen", "unix"]).is_err() && miners(&["--mine", "--miner-secret", "file"]).is_err());
 	}
 
 	#[test]

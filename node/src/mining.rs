@@ -2,7 +2,7 @@
 //!
 //! Authoring knows the chain and not how tickets are found; the worker finds tickets and never builds blocks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use labora_pouw::Difficulty;
 use labora_primitives::{Assignment, BlockNumber, Hash, WorkProof};
@@ -20,6 +20,8 @@ pub struct MiningJob {
 	pub difficulty: Difficulty,
 	/// This miner's assignments in the parent's state.
 	pub assignments: Vec<Assignment>,
+	/// When this node learned of the parent.
+	pub since: Instant,
 }
 
 /// A winning ticket for a block on `parent`.

@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use labora_miner::address::{AddressError, Listener};
 use labora_primitives::{AccountId, BlockNumber, Hash};
 use labora_runtime::{opaque::Block, RuntimeApi};
 use sc_basic_authorship::ProposerFactory;
@@ -66,6 +67,8 @@ pub type Partial = PartialComponents<
 const TENSORS_FOLDER: &str = "tensors";
 /// Folder where the worker keeps what it can compute again, inside the chain's folder.
 const WORKER_FOLDER: &str = "worker";
+/// Folder of the socket of miners, inside the chain's folder.
+const MINERS_FOLDER: &str = "miners";
 /// Folder of the blocks that this miner sealed last, inside the chain's folder.
 const SEALED_FOLDER: &str = "sealed";
 /// Memory of the watcher for tensors that units share, MiB.
@@ -94,6 +97,9 @@ pub enum ServiceError {
 		/// Why.
 		error: std::io::Error,
 	},
+	/// Miners cannot connect.
+	#[error("miners cannot connect: {0}")]
+	Miners(#[from] AddressError),
 	/// The journal of sealed blocks cannot be opened.
 	#[error("the journal of sealed blocks cannot be opened: {0}")]
 	Journal(std::io::Error),
@@ -233,6 +239,7 @@ pub fn new_full<N: NetworkBackend<Block, Hash>>(
 		}
 		.start(mining)
 	});
+	let status = status.transpose()?;
 
 	if let Some(registry) = prometheus {
 		let sources = metrics::Sources { client: client.clone(), store: store.clone(), worker: status.clone() };
@@ -395,11 +402,14 @@ struct Mining<'a> {
 impl Mining<'_> {
 	/// Starts the worker, what tells it what to mine on, and the author. A miner whose mining stopped is no miner: the tasks are
 	/// essential.
-	fn start(self, mining: MiningConfig) -> Arc<WorkerStatus> {
+	fn start(self, mining: MiningConfig) -> Result<Arc<WorkerStatus>, ServiceError> {
 		let (job_sender, jobs) = watch::channel(None);
 		let (found, tickets) = mpsc::unbounded_channel();
 		let account = AccountId::from(self.key);
 		log::info!("⛏️  Mining as {account} with {} threads", mining.threads);
+		let folder = self.config.data_path.join(MINERS_FOLDER);
+		let open = |(listen, secret): (_, Option<PathBuf>)| Listener::open(listen, &folder, secret.as_deref());
+		let miners = mining.miners.map(open).transpose()?;
 
 		let essential = self.task_manager.spawn_essential_handle();
 		let publisher = JobPublisher::new(
@@ -430,7 +440,7 @@ impl Mining<'_> {
 
 		let worker = WorkerConfig {
 			account,
-			threads: mining.threads.get(),
+			threads: mining.threads,
 			slots: mining.slots,
 			bond: mining.bond,
 			memory_mib: mining.memory_mib,
@@ -438,6 +448,6 @@ impl Mining<'_> {
 		};
 		let spawn = self.task_manager.spawn_handle();
 		let Self { client, pool, keystore, store, fetcher, .. } = self;
-		worker::spawn(spawn, worker, client, pool, keystore, store, fetcher, jobs, found)
+		Ok(worker::spawn(spawn, worker, client, pool, keystore, store, fetcher, jobs, found, miners))
 	}
 }

@@ -3,7 +3,10 @@
 //! A ticket binds to the parent and not to the block's content. So, other than with a nonce search over a header, the ticket comes
 //! first, and the block is built, signed and imported when there is one: it takes the transactions of that very moment.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+	sync::Arc,
+	time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use labora_primitives::{api::LaboraApi, AccountId, BlockNumber, Hash, WorkProof, INHERENT_IDENTIFIER};
@@ -141,6 +144,7 @@ where
 	}
 
 	fn job(&self, parent: &Header) -> Result<MiningJob, ApiError> {
+		let since = Instant::now();
 		let hash = parent.hash();
 		let context = self.client.runtime_api().mining_context(hash, self.miner.clone())?;
 		Ok(MiningJob {
@@ -149,6 +153,7 @@ where
 			parent_number: *parent.number(),
 			difficulty: context.difficulty,
 			assignments: context.assignments,
+			since,
 		})
 	}
 }

@@ -33,7 +33,17 @@ impl Checkpoints {
 
 	/// Whether a unit of so many steps leaves one at the start of a step.
 	pub fn wants(steps: u32, step: u32) -> bool {
-		step.is_multiple_of(steps.div_ceil(PER_UNIT).max(1))
+		step.is_multiple_of(Self::every(steps))
+	}
+
+	/// Steps between two of a unit of so many steps.
+	pub fn every(steps: u32) -> u32 {
+		steps.div_ceil(PER_UNIT).max(1)
+	}
+
+	/// Lets go of those of a unit that was computed wrongly.
+	pub fn forget(&self, unit: &UnitRef, base: &[Commitment]) {
+		self.entries.lock().retain(|entry| entry.key.0 != *unit || entry.key.1 != base);
 	}
 
 	/// Keeps one, and lets go of the oldest that are too much.
@@ -80,6 +90,10 @@ mod tests {
 		assert!(checkpoints.before(&unit, &other, 99).is_none(), "another computation of the unit");
 		checkpoints.keep(unit, &base, 32, tensors());
 		assert!(checkpoints.before(&unit, &base, 15).is_none(), "the oldest is gone");
+		checkpoints.forget(&unit, &other);
+		assert!(checkpoints.before(&unit, &base, 99).is_some());
+		checkpoints.forget(&unit, &base);
+		assert!(checkpoints.before(&unit, &base, 99).is_none());
 	}
 
 	#[test]

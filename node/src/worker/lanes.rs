@@ -1,5 +1,5 @@
-//! Lanes: threads that compute one unit at a time, each on one core. Two units side by side use two cores without having to
-//! wait for each other, as the threads of one product would.
+//! Lanes: threads that have one unit at a time computed, each on one core, here or by a miner. Two units side by side use two cores
+//! without having to wait for each other, as the threads of one product would.
 
 use std::{
 	io,
@@ -13,13 +13,14 @@ use std::{
 
 use labora_engine::{Engine, EngineError, Miner, MiningTarget};
 use labora_graph::{Product, Program};
-use labora_pouw::{params::IDLE_DIMENSION, IdleSeed, UsefulProof};
+use labora_pouw::{params::IDLE_DIMENSION, UsefulProof};
 use labora_primitives::{AccountId, Hash, SpecError, WorkProof};
 use labora_tensor::{Commitment, Tensor, BLOCK};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+	backend::{Backend, BackendError, Local},
 	chain::Chain,
 	checkpoints::Checkpoints,
 	claims::Claims,
@@ -60,6 +61,8 @@ pub(super) struct Shared {
 	/// Parameters in the middle of units that were computed here.
 	pub(super) checkpoints: Checkpoints,
 	pub(super) closed: AtomicBool,
+	/// Lanes of miners.
+	pub(super) miners: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Why a unit was not computed.
@@ -72,7 +75,7 @@ enum UnitError {
 	#[error("the task is not well-formed: {0:?}")]
 	Spec(SpecError),
 	#[error(transparent)]
-	Engine(#[from] EngineError),
+	Backend(#[from] BackendError),
 	#[error("its parameters could not be stored: {0}")]
 	Store(#[from] io::Error),
 }
@@ -109,10 +112,10 @@ impl Shared {
 		result
 	}
 
-	/// Waits for something to do. None: the node stops.
-	fn next(&self) -> Option<Next> {
+	/// Waits for something to do. None: the node stops, or the backend is gone.
+	fn next(&self, backend: &dyn Backend) -> Option<Next> {
 		let mut queue = self.queue.lock();
-		while !self.is_closed() {
+		while !self.is_closed() && !backend.is_gone() {
 			if let Some(job) = self.job() {
 				if let Some(start) = queue.start() {
 					self.ready.store(queue.has_ready(), Ordering::Relaxed);
@@ -136,7 +139,7 @@ impl Shared {
 	}
 }
 
-/// The running lanes. Dropping them stops them: a unit under way is abandoned at its next op.
+/// The running lanes, of miners too. Dropping them stops them: a unit under way is abandoned at its next op.
 pub(super) struct Lanes {
 	shared: Arc<Shared>,
 	threads: Vec<JoinHandle<()>>,
@@ -147,7 +150,9 @@ impl Lanes {
 	pub(super) fn start(shared: Arc<Shared>, lanes: usize) -> Self {
 		let start = |lane| {
 			let shared = shared.clone();
-			std::thread::Builder::new().name(format!("labora-lane-{lane}")).spawn(move || run(&shared))
+			std::thread::Builder::new()
+				.name(format!("labora-lane-{lane}"))
+				.spawn(move || run(&shared, &Local(&shared.engine)))
 		};
 		let started = |thread: io::Result<_>| {
 			thread
@@ -162,49 +167,46 @@ impl Lanes {
 impl Drop for Lanes {
 	fn drop(&mut self) {
 		self.shared.close();
-		for thread in self.threads.drain(..) {
+		let miners = std::mem::take(&mut *self.shared.miners.lock());
+		for thread in self.threads.drain(..).chain(miners) {
 			// A lane that panicked has nothing to say any more.
 			let _ = thread.join();
 		}
 	}
 }
 
-fn run(shared: &Shared) {
-	// Every lane, and every start of the node, searches elsewhere.
-	let mut nonce: u64 = rand::random();
-	while let Some(next) = shared.next() {
+/// Works until the node stops or the backend is gone.
+pub(super) fn run(shared: &Shared, backend: &dyn Backend) {
+	while let Some(next) = shared.next(backend) {
 		match next {
-			Next::Unit(start, job) => run_unit(shared, &start, &job),
-			Next::Idle(job) => {
-				run_idle(shared, &job, nonce);
-				nonce = nonce.wrapping_add(1);
-			}
+			Next::Unit(start, job) => run_unit(shared, backend, &start, &job),
+			Next::Idle(job) => run_idle(shared, backend, &job),
 		}
 	}
 }
 
-/// Idle work on one nonce.
-fn run_idle(shared: &Shared, job: &MiningJob, nonce: u64) {
+/// Idle work, until it wins or there is something else to do.
+fn run_idle(shared: &Shared, backend: &dyn Backend, job: &MiningJob) {
 	let cancelled = || {
 		let stale = || shared.jobs.borrow().as_ref().is_none_or(|current| current.parent != job.parent);
-		shared.ready.load(Ordering::Relaxed) || shared.is_closed() || stale()
+		shared.ready.load(Ordering::Relaxed) || shared.is_closed() || stale() || shared.claims.awaits_block(job.parent)
 	};
-	let (genesis, parent) = (&job.genesis.0, &job.parent.0);
-	let seed = IdleSeed { genesis, parent, account: shared.account.as_ref(), nonce };
-	let proof = shared.engine.idle(&seed, job.difficulty, &cancelled);
-	if !cancelled() {
-		shared.status.idle(IDLE_MACS, IDLE_TICKETS);
-	}
-	if let Some(proof) = proof {
-		shared.found(job.parent, WorkProof::Idle(proof));
+	let done = |nonces: u32| {
+		let nonces = u64::from(nonces);
+		shared.status.idle(IDLE_MACS.saturating_mul(nonces), IDLE_TICKETS.saturating_mul(nonces));
+	};
+	match backend.idle(job, &shared.account, &done, &cancelled) {
+		Ok(Some(proof)) => shared.found(job.parent, WorkProof::Idle(proof)),
+		Ok(None) => {}
+		Err(error) => log::debug!(target: LOG_TARGET, "Idle work ended: {error}"),
 	}
 }
 
 /// Computes a unit and says what became of it.
-fn run_unit(shared: &Shared, start: &Start, job: &MiningJob) {
+fn run_unit(shared: &Shared, backend: &dyn Backend, start: &Start, job: &MiningJob) {
 	let began = Instant::now();
 	let name = describe(start.assignment, &start.unit);
-	let stage = match compute(shared, start, job) {
+	let stage = match compute(shared, backend, start, job) {
 		Ok(draft) => {
 			log_finished(&name, &draft, began.elapsed());
 			let _ = shared.drafts.send(draft);
@@ -217,12 +219,21 @@ fn run_unit(shared: &Shared, start: &Start, job: &MiningJob) {
 			}
 			Stage::Waiting
 		}
-		Err(UnitError::Engine(EngineError::Cancelled)) => {
+		Err(UnitError::Backend(BackendError::Engine(EngineError::Cancelled))) => {
 			log::info!(target: LOG_TARGET, "Abandoned {name} after {:.1} s: it is no longer this miner's, or the node stops", began.elapsed().as_secs_f32());
 			Stage::Waiting
 		}
-		// A state that was not there, a disk that was full: may be different next time.
-		Err(error @ (UnitError::Origin(_) | UnitError::Inputs(InputError::Io(_)) | UnitError::Store(_))) => {
+		Err(UnitError::Backend(error @ BackendError::Lost(_))) => {
+			log::warn!(target: LOG_TARGET, "{name} is started again elsewhere: {error}");
+			Stage::Ready
+		}
+		// A state that was not there, a disk that was full, a miner without room for it: may be different next time.
+		Err(
+			error @ (UnitError::Origin(_)
+			| UnitError::Inputs(InputError::Io(_))
+			| UnitError::Store(_)
+			| UnitError::Backend(BackendError::GivenBack(..))),
+		) => {
 			log::warn!(target: LOG_TARGET, "{name} could not be computed, and is tried again: {error}");
 			Stage::Waiting
 		}
@@ -235,25 +246,26 @@ fn run_unit(shared: &Shared, start: &Start, job: &MiningJob) {
 	shared.change(|queue| queue.ended(start, stage));
 }
 
-fn compute(shared: &Shared, start: &Start, job: &MiningJob) -> Result<Draft, UnitError> {
+fn compute(shared: &Shared, backend: &dyn Backend, start: &Start, job: &MiningJob) -> Result<Draft, UnitError> {
 	let origin = Origin::read(&*shared.chain, job.parent, start.unit)?;
 	let program = origin.program().map_err(UnitError::Spec)?;
 	let inputs = shared.tensors.inputs(&origin, &program)?;
 	shared.status.started(start.unit, start.assignment, origin.steps());
-	log::info!(target: LOG_TARGET, "⚙️  Started {}", describe(start.assignment, &start.unit));
+	let place = backend.name().map(|name| format!(", computed by {name}")).unwrap_or_default();
+	log::info!(target: LOG_TARGET, "⚙️  Started {}{place}", describe(start.assignment, &start.unit));
 	match inputs {
 		Inputs::Steps(plan) => {
-			let base = origin.parameters.first().map_or(&[][..], |base| &base[..]);
 			let step = (program.macs(), tickets(&program));
-			let miner = UnitMiner { shared, start, base, steps: origin.steps(), step };
-			let output = shared.engine.run(&plan, &miner)?;
+			let miner = UnitMiner { shared, start, base: origin.base(), steps: origin.steps(), step };
+			let output = backend.run(&origin, &plan, &miner)?;
 			if program.is_training() {
 				shared.tensors.keep(&output.parameters)?;
 			}
 			Ok(Draft::of_steps(origin, &program, output))
 		}
 		Inputs::Merge(sets) => {
-			let merged = shared.engine.merge(&sets)?;
+			// Here, whoever the lane's backend is: sending the sets costs more than averaging them.
+			let merged = shared.engine.merge(&sets).map_err(BackendError::Engine)?;
 			shared.tensors.keep(&merged)?;
 			Ok(Draft::of_merge(origin, &merged))
 		}

@@ -2,8 +2,9 @@
 //!
 //! Jobs (the best block and this miner's assignments) come from the authoring loop, winning tickets go back to it
 //! ([`crate::mining`]). Between them stand as many `lanes` as there are mining threads, fed from one `queue`: each reads what its
-//! unit follows from (`unit`, `chain`), gets the tensors (`inputs`; those of others come through [`crate::exchange`]), has the engine compute it, and gives a
-//! draft of the result (`result`). The `reporter` keeps drafts (`drafts`) until the chain has accepted their results: it
+//! unit follows from (`unit`, `chain`), gets the tensors (`inputs`; those of others come through [`crate::exchange`]), has its `backend`
+//! compute it, and gives a draft of the result (`result`). The backend of a thread of this node is the engine; each thread of a miner that is
+//! connected (`miners`, docs/miner-protocol.md) has a lane of its own, whose backend is the connection (`remote`). The `reporter` keeps drafts (`drafts`) until the chain has accepted their results: it
 //! builds them, signs and submits them (`transactions`), and registers the miner as a worker if asked to. While a result's window runs,
 //! it also submits what audits and challenges demand; the `prover` computes it again, from `checkpoints`. What is going on can be
 //! seen in [`WorkerStatus`].
@@ -13,6 +14,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use labora_engine::Engine;
+use labora_miner::address::Listener;
 use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, Balance, UnitKind, UnitRef};
 use labora_runtime::{opaque::Block, Nonce};
 use parking_lot::{Condvar, Mutex};
@@ -30,14 +32,17 @@ use crate::{
 	tensor_store::TensorStore,
 };
 
+mod backend;
 pub(crate) mod chain;
 mod checkpoints;
 mod claims;
 mod drafts;
 pub(crate) mod inputs;
 mod lanes;
+mod miners;
 mod prover;
 mod queue;
+mod remote;
 mod reporter;
 mod result;
 mod status;
@@ -61,7 +66,7 @@ const DRAFTS_FOLDER: &str = "drafts";
 pub struct WorkerConfig {
 	/// The account that earns. Its key is in the keystore.
 	pub account: AccountId,
-	/// Units that are computed side by side.
+	/// Units that are computed side by side in this process.
 	pub threads: usize,
 	/// Register the account with so many slots, if it is not registered.
 	pub slots: Option<u16>,
@@ -73,7 +78,7 @@ pub struct WorkerConfig {
 	pub cache_dir: PathBuf,
 }
 
-/// Starts the worker. It stops with the node.
+/// Starts the worker, with the miners that connect. It stops with the node.
 #[allow(clippy::too_many_arguments)]
 pub fn spawn<C, P>(
 	spawn: SpawnTaskHandle,
@@ -85,6 +90,7 @@ pub fn spawn<C, P>(
 	fetcher: Arc<Fetcher>,
 	jobs: Jobs,
 	found: FoundSender,
+	miners: Option<Listener>,
 ) -> Arc<WorkerStatus>
 where
 	C: ProvideRuntimeApi<Block> + HeaderBackend<Block> + Send + Sync + 'static,
@@ -110,7 +116,11 @@ where
 		claims: Default::default(),
 		checkpoints: checkpoints::Checkpoints::new((config.memory_mib as usize) << (20 - 2)),
 		closed: Default::default(),
+		miners: Default::default(),
 	});
+	if let Some(listener) = miners {
+		spawn.spawn("external-miners", "mining", miners::run(listener, shared.clone(), spawn.clone()));
+	}
 	let transactions = transactions::Transactions::new(client, pool, keystore, config.account.clone());
 	let kept = |draft: &result::Draft| {
 		draft.parameters.iter().all(|commitment| store.size(commitment).is_ok_and(|size| size.is_some()))

@@ -7,9 +7,10 @@ use std::{
 	thread::JoinHandle,
 };
 
-use labora_engine::{EngineError, NoMiner};
-use labora_graph::Trace;
+use labora_engine::{EngineError, NoMiner, UnitPlan};
+use labora_graph::{Program, Trace};
 use labora_primitives::{Answer, AssignmentId, Claim, SpecError, StandingResult};
+use labora_tensor::Commitment;
 use labora_witness::{MergeWitness, StepsWitness};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -110,6 +111,12 @@ fn answer_all(shared: &Shared, request: &Request, proved: &UnboundedSender<Prove
 	}
 }
 
+/// Whether a trace says the same of a step.
+pub(super) fn is_in_trace(trace: &Trace, program: &Program, step: u32, commitments: &[Commitment]) -> bool {
+	let start = step as usize * program.ops() as usize;
+	trace.0.get(start..start + program.ops() as usize) == Some(commitments)
+}
+
 /// The answers that can be given.
 fn prove(shared: &Shared, request: &Request) -> Result<BTreeMap<Claim, Answer>, ProveError> {
 	let Request { result, origin, .. } = request;
@@ -140,10 +147,18 @@ fn prove(shared: &Shared, request: &Request) -> Result<BTreeMap<Claim, Answer>, 
 			}
 			for (step, claims) in by_step {
 				let tensors = step.map(|step| {
-					let nearest = shared.checkpoints.before(&result.unit, &result.base, step);
-					let (from, parameters) = nearest.unwrap_or_else(|| (0, plan.parameters.clone()));
-					let plan = labora_engine::UnitPlan { parameters, ..plan.clone() };
-					engine.replay(&plan, from, step, &|| shared.is_closed())
+					let replay = |from, parameters| {
+						let plan = UnitPlan { parameters, ..plan.clone() };
+						engine.replay(&plan, from, step, &|| shared.is_closed())
+					};
+					if let Some((from, parameters)) = shared.checkpoints.before(&result.unit, &result.base, step) {
+						let tensors = replay(from, parameters)?;
+						// The checkpoint may be a miner's that computes this unit again right now, and wrongly.
+						if is_in_trace(&trace, &program, step, &tensors.commitments) {
+							return Ok(tensors);
+						}
+					}
+					replay(0, plan.parameters.clone())
 				});
 				let tensors = tensors.transpose()?;
 				answers

@@ -2,7 +2,7 @@
 
 use std::{
 	collections::{BTreeMap, BTreeSet},
-	sync::atomic::{AtomicU64, Ordering},
+	sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use labora_primitives::{AccountId, AssignmentId, UnitKind, UnitRef, WorkProof};
@@ -17,7 +17,7 @@ pub struct MinerStatus {
 	pub account: AccountId,
 	/// The engine's kernel.
 	pub kernel: String,
-	/// Units that are computed side by side.
+	/// Units that are computed side by side, here and by connected miners.
 	pub threads: usize,
 	/// The units being computed.
 	pub units: Vec<UnitStatus>,
@@ -81,7 +81,7 @@ impl Counting {
 pub struct WorkerStatus {
 	account: AccountId,
 	kernel: String,
-	threads: usize,
+	threads: AtomicUsize,
 	useful: Counting,
 	idle: Counting,
 	running: Mutex<BTreeMap<UnitRef, UnitStatus>>,
@@ -93,7 +93,7 @@ impl WorkerStatus {
 		Self {
 			account,
 			kernel,
-			threads,
+			threads: threads.into(),
 			useful: Counting::default(),
 			idle: Counting::default(),
 			running: Mutex::default(),
@@ -107,7 +107,7 @@ impl WorkerStatus {
 		MinerStatus {
 			account: self.account.clone(),
 			kernel: self.kernel.clone(),
-			threads: self.threads,
+			threads: self.threads.load(Ordering::Relaxed),
 			units: self.running.lock().values().copied().collect(),
 			useful_macs: self.useful.read().macs,
 			idle_macs: self.idle.read().macs,
@@ -128,6 +128,16 @@ impl WorkerStatus {
 	/// What was computed, by the kind of work.
 	pub fn worked(&self) -> [(&'static str, Worked); 2] {
 		[("useful", self.useful.read()), ("idle", self.idle.read())]
+	}
+
+	/// A miner's thread came.
+	pub(super) fn joined(&self) {
+		self.threads.fetch_add(1, Ordering::Relaxed);
+	}
+
+	/// A miner's thread is gone.
+	pub(super) fn left(&self) {
+		self.threads.fetch_sub(1, Ordering::Relaxed);
 	}
 
 	pub(super) fn started(&self, unit: UnitRef, assignment: AssignmentId, steps: u32) {

@@ -29,6 +29,8 @@ use crate::{
 	tensor_store::TensorStore,
 };
 
+mod miners;
+
 const GENESIS: Hash = Hash::repeat_byte(0xee);
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -102,6 +104,7 @@ impl Bench {
 			claims: Default::default(),
 			checkpoints: super::checkpoints::Checkpoints::new(1 << 20),
 			closed: Default::default(),
+			miners: Default::default(),
 		});
 		let lanes = Some(Lanes::start(shared.clone(), lanes));
 		Self { fixture, store, fetcher, shared, jobs, found, drafts, lanes, _folder: folder }
@@ -115,6 +118,7 @@ impl Bench {
 			parent_number: parent.into(),
 			difficulty: Difficulty(difficulty),
 			assignments: assignments.to_vec(),
+			since: Instant::now(),
 		};
 		self.jobs.send_replace(Some(Arc::new(job)));
 		self.shared.change(|queue| queue.update(assignments, |_| false, |_| Worth::default()));

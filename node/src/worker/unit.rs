@@ -67,6 +67,11 @@ impl Origin {
 		self.spec.check().map(Arc::new)
 	}
 
+	/// Commitments of the parameters that steps start from.
+	pub fn base(&self) -> &[Commitment] {
+		self.parameters.first().map_or(&[], |base| base)
+	}
+
 	/// Steps of the unit; none if it is a merge.
 	pub fn steps(&self) -> u32 {
 		match self.unit.kind {
