@@ -4,15 +4,12 @@ use labora_engine::{Engine, Miner, MiningTarget, UnitPlan};
 use labora_graph::{Activation, Graph, Op, Program, Rounding, RoundingKey, StepContext, Value};
 use labora_pouw::{Difficulty, UsefulProof};
 use labora_tensor::{ElementType, Shape, Tensor};
-use std::{
-	sync::{
-		atomic::{AtomicBool, Ordering},
-		Arc, Mutex, PoisonError,
-	},
-	time::{Duration, Instant},
+use std::sync::{
+	atomic::{AtomicU32, Ordering},
+	Arc, Mutex, MutexGuard, PoisonError,
 };
 
-use crate::timing::Samples;
+use crate::timing::{now, Samples};
 
 const SIZE: u32 = 4096;
 
@@ -53,55 +50,54 @@ fn plan() -> UnitPlan {
 	}
 }
 
-/// Mines in vain until there is a new parent, on which every ticket wins.
+/// Mines in vain until it was asked so often; then there is a new parent, on which every ticket wins.
 struct Switching {
-	/// Whether a target was asked for: the product has begun.
-	begun: AtomicBool,
-	/// When the new parent came.
-	switched: Mutex<Option<Instant>>,
-	/// How long after it the first proof was there.
-	won: Mutex<Option<Duration>>,
+	asked: AtomicU32,
+	/// The last question that is answered with the old parent.
+	last: u32,
+	/// When that was, in processor time of the thread, and how long after it the first proof was there.
+	times: Mutex<(f64, Option<f64>)>,
+}
+
+impl Switching {
+	fn times(&self) -> MutexGuard<'_, (f64, Option<f64>)> {
+		self.times.lock().unwrap_or_else(PoisonError::into_inner)
+	}
 }
 
 impl Miner for Switching {
 	fn target(&self) -> Option<MiningTarget> {
-		self.begun.store(true, Ordering::Relaxed);
-		let switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-		let (parent, difficulty) = if switched { (3, 1) } else { (2, u128::MAX) };
+		let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+		if asked == self.last {
+			self.times().0 = now();
+		}
+		let (parent, difficulty) = if asked > self.last { (3, 1) } else { (2, u128::MAX) };
 		Some(MiningTarget { genesis: [1; 32], parent: [parent; 32], assignment: 3, difficulty: Difficulty(difficulty) })
 	}
 
 	fn won(&self, _: &MiningTarget, proof: UsefulProof) {
 		std::hint::black_box(proof);
-		let switched = *self.switched.lock().unwrap_or_else(PoisonError::into_inner);
-		let mut won = self.won.lock().unwrap_or_else(PoisonError::into_inner);
-		*won = won.or(switched.map(|switched| switched.elapsed()));
+		let mut times = self.times();
+		let (switched, won) = *times;
+		times.1 = won.or(Some(now() - switched));
 	}
 
 	/// One proof is enough.
 	fn cancelled(&self) -> bool {
-		self.won.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+		self.times().1.is_some()
 	}
 }
 
-/// Milliseconds by the clock from a new parent to a complete proof on it, at different moments of the product.
+/// Milliseconds from a new parent to a complete proof on it, at different moments of the product; each the worst of its section, just
+/// after the engine asked. For an engine of one thread.
 pub fn switches(engine: &Engine, times: u32) -> Samples {
 	let plan = plan();
 	let took = (0..times).filter_map(|number| {
-		let miner = Switching { begun: AtomicBool::new(false), switched: Mutex::new(None), won: Mutex::new(None) };
-		std::thread::scope(|scope| {
-			scope.spawn(|| {
-				while !miner.begun.load(Ordering::Relaxed) {
-					std::thread::sleep(Duration::from_micros(100));
-				}
-				std::thread::sleep(Duration::from_millis(20 + 7 * u64::from(number)));
-				*miner.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-			});
-			// Cancelled, after the proof.
-			let _ = engine.run(&plan, &miner);
-		});
-		let won = *miner.won.lock().unwrap_or_else(PoisonError::into_inner);
-		won.map(|took| took.as_secs_f64() * 1e3)
+		let miner = Switching { asked: AtomicU32::new(0), last: 20 + 23 * number, times: Mutex::new((0.0, None)) };
+		// Cancelled, after the proof.
+		let _ = engine.run(&plan, &miner);
+		let (_, won) = *miner.times();
+		won
 	});
 	Samples(took.collect())
 }

@@ -1,6 +1,6 @@
 //! Times: processor time of the thread, as others may use the machine too, in turns with what is compared.
 
-use std::time::Instant;
+use std::time::SystemTime;
 
 /// Times of one thing, milliseconds.
 #[derive(Clone, Debug)]
@@ -31,8 +31,8 @@ impl Samples {
 	}
 }
 
-/// Processor time of this thread so far, milliseconds. Where the system has none: since the start of the program.
-fn now(start: &Instant) -> f64 {
+/// Processor time of this thread so far, milliseconds; where the system has none, time by the clock.
+pub fn now() -> f64 {
 	#[cfg(target_os = "linux")]
 	{
 		let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -41,15 +41,15 @@ fn now(start: &Instant) -> f64 {
 			return time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6;
 		}
 	}
-	start.elapsed().as_secs_f64() * 1e3
+	let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+	since.map_or(0.0, |since| since.as_secs_f64() * 1e3)
 }
 
 /// Processor time of a call, milliseconds.
 pub fn time<T>(f: impl FnOnce() -> T) -> f64 {
-	let start = Instant::now();
-	let from = now(&start);
+	let from = now();
 	std::hint::black_box(f());
-	now(&start) - from
+	now() - from
 }
 
 /// One thing to compare: runs once and gives its time, or nothing if it cannot.
