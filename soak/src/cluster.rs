@@ -4,7 +4,7 @@
 //! learns other addresses on the way, as nodes of a public chain tell each other public ones only.
 
 use std::{
-	collections::BTreeMap,
+	collections::{btree_map::Entry, BTreeMap},
 	fs,
 	net::TcpListener,
 	path::{Path, PathBuf},
@@ -238,10 +238,10 @@ impl Cluster {
 		let mut peers = Vec::new();
 		for (other, member) in self.members.iter().enumerate().filter(|(other, _)| *other != index) {
 			let Some(id) = &member.id else { continue };
-			if !self.links.contains_key(&(index, other)) {
-				self.links.insert((index, other), Link::to(member.port, Some(Quality::default())).await?);
-			}
-			let port = self.links[&(index, other)].port();
+			let port = match self.links.entry((index, other)) {
+				Entry::Occupied(link) => link.get().port(),
+				Entry::Vacant(place) => place.insert(Link::to(member.port, Some(Quality::default())).await?).port(),
+			};
 			peers.push(format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}"));
 		}
 		self.members[index].start(&peers).await

@@ -147,7 +147,9 @@ mod tests {
 	#[test]
 	fn the_stamp_is_the_first_extrinsic() {
 		let set = UncheckedExtrinsic::new_bare(RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: NOW }));
-		let header = labora_runtime::opaque::Header::new_from_number(1);
+		let none = labora_runtime::Hash::zero;
+		let header =
+			<labora_runtime::Header as sp_runtime::traits::Header>::new(1, none(), none(), none(), Default::default());
 		let block = labora_runtime::Block::new(header, vec![set]);
 		let block = labora_runtime::opaque::Block::decode(&mut &block.encode()[..]).unwrap();
 		assert_eq!(stamp(block.extrinsics()), Some(NOW));
