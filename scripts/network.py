@@ -114,7 +114,7 @@ def chain(folder, spec, name, slots):
     }
     if slots:
         dataset, url = os.path.join(folder, "digits"), f"ws://{miner.rpc}"
-        labora("dataset", "import", "--features", DIGITS, "--out", dataset, "--batch", "256", "--train", "4096")
+        labora("dataset", "import", DIGITS, "--format", "mnist-json", "--out", dataset, "--batch", "256", "--train", "4096")
         for seed in ("1", "2"):
             register = ["task", "register", "--dataset", dataset, "--layers", "512,512", "--rounds", "400"]
             labora(*register, "--steps", "64", "--seed", seed, "--signer", "//Alice", "--url", url)
@@ -140,15 +140,20 @@ def main():
             chain(folder, spec, name, slots)
             seconds, size = import_seconds(folder, spec, os.path.join(folder, name), name)
             print(f"import of {BLOCKS} blocks: {seconds:.2f} s, {1000 * seconds / BLOCKS:.2f} ms and {size // BLOCKS} bytes a block")
-            # The miner's chain, served without mining.
+            # The miner's chain, served without mining. A warp sync begins with three peers.
             source = Node(spec, os.path.join(folder, name), "--force-authoring")
             top = source.height()
+            copies = [Node(spec, os.path.join(folder, name + end), "--bootnodes", source.address()) for end in ("-f", "-a")]
+            serving = [source, *copies]
+            for server in copies:
+                server.reach(top)
             for mode in ("full", "warp"):
-                arguments = ["--sync", mode, "--bootnodes", source.address()]
+                arguments = ["--sync", mode, "--bootnodes", *(server.address() for server in serving)]
                 node = Node(spec, os.path.join(folder, f"{name}-{mode}"), *arguments)
                 print(f"{mode} sync of {top} blocks: {node.reach(top):.2f} s from the start, RPC after {node.started:.2f} s")
                 node.stop()
-            source.stop()
+            for server in reversed(serving):
+                server.stop()
             again = Node(spec, os.path.join(folder, name))
             print(f"start on {top} blocks: RPC after {again.started:.2f} s")
             again.stop()
