@@ -9,9 +9,11 @@ use std::{
 
 use anyhow::{ensure, Context, Result};
 use codec::Decode;
+use frame_support::storage::storage_prefix;
 use frame_system::EventRecord;
 use labora_cli::{
 	client::{ChainHead, Client},
+	hexes::to_hex,
 	replay,
 };
 use labora_primitives::{AccountId, AssignmentId, Phase};
@@ -24,8 +26,7 @@ use labora_soak::{
 use labora_tests::{
 	forge::pair, output, register, small_dataset, small_training, wait_for, wait_for_finality, wait_for_height,
 };
-use sp_core::{Pair, H256};
-use sp_io::hashing::twox_128;
+use sp_core::{bytes::from_hex, Pair, H256};
 use subxt::rpcs::rpc_params;
 use tokio::sync::Mutex;
 
@@ -47,32 +48,20 @@ async fn client(cluster: &Cluster, index: usize) -> Result<Client> {
 	cluster.members[index].client().cloned().context("it runs")
 }
 
-fn storage_prefix(pallet: &str, item: &str) -> Vec<u8> {
-	[twox_128(pallet.as_bytes()), twox_128(item.as_bytes())].concat()
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>> {
-	(2..text.len()).step_by(2).map(|at| Ok(u8::from_str_radix(text.get(at..at + 2).context("hex")?, 16)?)).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-	bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 /// What happened in a block.
 async fn events(client: &Client, at: impl serde::Serialize) -> Result<Vec<RuntimeEvent>> {
-	let key = hex(&storage_prefix("System", "Events"));
+	let key = to_hex(storage_prefix(b"System", b"Events"));
 	let encoded: Option<String> = client.request("state_getStorage", rpc_params![key, at]).await?;
-	let records = Vec::<EventRecord<RuntimeEvent, H256>>::decode(&mut &unhex(&encoded.context("events")?)?[..])?;
+	let records = Vec::<EventRecord<RuntimeEvent, H256>>::decode(&mut &from_hex(&encoded.context("events")?)?[..])?;
 	Ok(records.into_iter().map(|record| record.event).collect())
 }
 
 /// The assignments under which a reward is held at a block.
 async fn held(client: &Client, at: impl serde::Serialize) -> Result<BTreeSet<AssignmentId>> {
-	let prefix = hex(&storage_prefix("Work", "HeldRewards"));
+	let prefix = to_hex(storage_prefix(b"Work", b"HeldRewards"));
 	let keys: Vec<String> = client.request("state_getKeysPaged", rpc_params![prefix, 1_000, (), at]).await?;
 	// Behind two hashed names comes the hash of the key, and the key.
-	keys.iter().map(|key| Ok(AssignmentId::decode(&mut unhex(key)?.get(40..).context("a key")?)?)).collect()
+	keys.iter().map(|key| Ok(AssignmentId::decode(&mut from_hex(key)?.get(40..).context("a key")?)?)).collect()
 }
 
 /// What a chain's events say of money.
