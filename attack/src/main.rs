@@ -45,7 +45,13 @@ async fn play() -> Result<(Vec<Row>, usize)> {
 	}
 	eprintln!("{:4.0} s  live rows", start.elapsed().as_secs_f64());
 	// Last, as it measures: nothing else runs by then.
-	play!(degenerate_parameters);
+	let row = rows::degenerate_parameters(&genesis).await.and_then(|mut row| {
+		let [zeros, rank_one] = rows::tickets_a_second(&genesis)?;
+		row.outcome += &format!("; they come at {zeros:.3} and {rank_one:.3} of the honest rate");
+		Ok(row)
+	});
+	report("degenerate_parameters", &row, start);
+	forged.push(row);
 
 	let mut failed = forged.iter().filter(|row| row.is_err()).count() + usize::from(live.is_err());
 	let mut forged = forged.into_iter().map(Result::ok);
