@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{ensure, Context, Result};
 use codec::{Decode, Encode};
-use labora_cli::client::Client;
+use labora_cli::{
+	client::Client,
+	hexes::{from_hex, to_hex},
+};
 use labora_demo::node::Node;
 use labora_primitives::{AccountId, Balance, BlockNumber, Hash, TaskId};
 use labora_runtime::{constants::LAB, Runtime, RuntimeCall, RuntimeEvent, UncheckedExtrinsic};
@@ -66,10 +69,6 @@ fn name(error: &DispatchError) -> String {
 	name.unwrap_or_else(|_| format!("{module:?}"))
 }
 
-fn bytes(text: &str) -> Result<Vec<u8>> {
-	Ok(hex::decode(text.trim_start_matches("0x"))?)
-}
-
 type Events = Vec<frame_system::EventRecord<RuntimeEvent, Hash>>;
 
 impl Live {
@@ -90,7 +89,7 @@ impl Live {
 			let call_name = format!("{}.{}", meta.pallet_name, meta.function_name);
 			let extrinsic = sign(signer, call, self.genesis, nonce).encode();
 			let hash = Hash::from(sp_io::hashing::blake2_256(&extrinsic));
-			let text = format!("0x{}", hex::encode(&extrinsic));
+			let text = to_hex(&extrinsic);
 			match self.client.request::<String>("author_submitExtrinsic", rpc_params![text]).await {
 				Ok(_) => {
 					nonce += 1;
@@ -119,12 +118,14 @@ impl Live {
 			let hash: String = self.client.request("chain_getBlockHash", rpc_params![next]).await?;
 			let block: serde_json::Value = self.client.request("chain_getBlock", rpc_params![&hash]).await?;
 			let extrinsics = block["block"]["extrinsics"].as_array().context("a block's extrinsics")?;
-			let encoded: Vec<Vec<u8>> =
-				extrinsics.iter().map(|text| bytes(text.as_str().unwrap_or_default())).collect::<Result<_>>()?;
+			let encoded: Vec<Vec<u8>> = extrinsics
+				.iter()
+				.map(|text| Ok(from_hex(text.as_str().unwrap_or_default())?))
+				.collect::<Result<_>>()?;
 			let key = [sp_io::hashing::twox_128(b"System"), sp_io::hashing::twox_128(b"Events")].concat();
-			let key = format!("0x{}", hex::encode(key));
+			let key = to_hex(key);
 			let stored: String = self.client.request("state_getStorage", rpc_params![key, &hash]).await?;
-			let events = Events::decode(&mut &bytes(&stored)?[..])?;
+			let events = Events::decode(&mut &from_hex(&stored)?[..])?;
 			let ended = |index: usize| {
 				let of = |phase: &frame_system::Phase| *phase == frame_system::Phase::ApplyExtrinsic(index as u32);
 				events.iter().filter(|record| of(&record.phase)).find_map(|record| match &record.event {
@@ -155,7 +156,7 @@ impl Live {
 	/// What everyone can see at the last block that was read.
 	async fn view(&self) -> Result<View> {
 		let hash: String = self.client.request("chain_getBlockHash", rpc_params![self.height]).await?;
-		let at = Some(subxt::utils::H256::from_slice(&bytes(&hash)?));
+		let at = Some(subxt::utils::H256::from_slice(&from_hex(&hash)?));
 		let mut view = View {
 			height: self.height as BlockNumber,
 			// What does not fit a block waits in the pool.

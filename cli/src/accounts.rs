@@ -6,7 +6,10 @@ use sp_crypto_hashing::{blake2_128, twox_128};
 use subxt::{rpcs::rpc_params, utils::H256};
 use subxt_signer::sr25519::Keypair;
 
-use crate::client::{Call, Client, ClientError, Included};
+use crate::{
+	client::{Call, Client, ClientError, Included},
+	hexes::{from_hex, to_hex},
+};
 
 /// What an account has, in the smallest unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,10 +31,10 @@ impl Funds {
 pub async fn balance(client: &Client, at: Option<H256>, who: &AccountId) -> Result<Funds, ClientError> {
 	let id = who.encode();
 	let key = [&twox_128(b"System")[..], &twox_128(b"Account"), &blake2_128(&id), &id].concat();
-	let key = format!("0x{}", hex::encode(key));
+	let key = to_hex(key);
 	let value: Option<String> = client.request("state_getStorage", rpc_params![key, at]).await?;
 	let Some(value) = value else { return Ok(Funds::default()) };
-	let bytes = hex::decode(value.trim_start_matches("0x")).unwrap_or_default();
+	let bytes = from_hex(&value).unwrap_or_default();
 	// nonce, consumers, providers, sufficients; free, reserved, frozen, flags
 	let (_, free, held) = <([u32; 4], Balance, Balance)>::decode(&mut &bytes[..])
 		.map_err(|error| ClientError::BadAnswer { method: "state_getStorage".into(), reason: error.to_string() })?;

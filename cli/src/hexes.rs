@@ -20,6 +20,11 @@ pub fn parse_commitment(text: &str) -> Result<Commitment, BadHex> {
 	parse_bytes32(text).map(Commitment)
 }
 
+/// Bytes, with or without `0x`.
+pub fn from_hex(text: &str) -> Result<Vec<u8>, hex::FromHexError> {
+	hex::decode(text.strip_prefix("0x").unwrap_or(text))
+}
+
 /// Bytes with `0x`.
 pub fn to_hex(bytes: impl AsRef<[u8]>) -> String {
 	format!("0x{}", hex::encode(bytes))

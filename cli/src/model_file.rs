@@ -16,7 +16,7 @@ use serde_json::{json, Value as Json};
 use crate::{
 	client::{Client, ClientError},
 	dataset::Scale,
-	hexes::{parse_commitment, to_hex},
+	hexes::{from_hex, parse_commitment, to_hex},
 	models::layers,
 	tasks::{self, TaskError},
 };
@@ -164,7 +164,7 @@ impl Model {
 		if get("labora.format")? != FORMAT {
 			return Err(not(&format!("its layout is `{}`, this program reads `{FORMAT}`", get("labora.format")?)));
 		}
-		let encoded = hex::decode(get("labora.graph_scale_codec")?.trim_start_matches("0x"));
+		let encoded = from_hex(get("labora.graph_scale_codec")?);
 		let graph = Graph::from_bytes(&encoded.map_err(|_| not("its graph is not hexadecimal"))?);
 		let program = Program::new(graph.map_err(ModelFileError::Graph)?).map_err(ModelFileError::Graph)?;
 		let graph = program.graph().clone();

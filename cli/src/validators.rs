@@ -7,7 +7,7 @@ use subxt_signer::sr25519::Keypair;
 
 use crate::{
 	client::{account_of, Call, Client, ClientError, Included},
-	hexes::to_hex,
+	hexes::{from_hex, to_hex},
 };
 
 /// Session keys that a node made, as it gives them: hexadecimal.
@@ -30,8 +30,7 @@ pub async fn set_keys(client: &Client, signer: &Keypair) -> Result<Included, Cli
 	let owner = to_hex(account_of(signer));
 	let generated: Generated = client.request(METHOD, rpc_params![owner]).await?;
 	let bytes = |text: &str| {
-		hex::decode(text.trim_start_matches("0x"))
-			.map_err(|error| ClientError::BadAnswer { method: METHOD.into(), reason: error.to_string() })
+		from_hex(text).map_err(|error| ClientError::BadAnswer { method: METHOD.into(), reason: error.to_string() })
 	};
 	let keys: [u8; 32] = bytes(&generated.keys)?
 		.try_into()

@@ -7,7 +7,7 @@ use codec::Decode;
 use labora_cli::{
 	client::{ChainHead, Client, ClientError},
 	dataset::Folder,
-	hexes::to_hex,
+	hexes::{from_hex, to_hex},
 	replay::{self, ReplayError, Verdict},
 };
 use labora_pouw::params::IDLE_HANDICAP;
@@ -29,10 +29,6 @@ fn prefix(pallet: &str, item: &str) -> Vec<u8> {
 	[twox_128(pallet.as_bytes()), twox_128(item.as_bytes())].concat()
 }
 
-fn bytes(text: &str) -> Result<Vec<u8>> {
-	Ok(hex::decode(text.trim_start_matches("0x"))?)
-}
-
 /// All money, as the chain counts it and as the sum of all accounts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Supply {
@@ -46,7 +42,7 @@ pub struct Supply {
 pub async fn supply(client: &Client, at: H256) -> Result<Supply> {
 	let issuance = to_hex(prefix("Balances", "TotalIssuance"));
 	let issued: String = client.request("state_getStorage", rpc_params![issuance, at]).await?;
-	let issued = Balance::decode(&mut &bytes(&issued)?[..])?;
+	let issued = Balance::decode(&mut &from_hex(&issued)?[..])?;
 	let accounts = to_hex(prefix("System", "Account"));
 	let (mut owned, mut last): (Balance, Option<String>) = (0, None);
 	loop {
@@ -55,7 +51,7 @@ pub async fn supply(client: &Client, at: H256) -> Result<Supply> {
 		last = Some(end.clone());
 		let sets: Vec<serde_json::Value> = client.request("state_queryStorageAt", rpc_params![&keys, at]).await?;
 		for change in sets.iter().flat_map(|set| set["changes"].as_array().into_iter().flatten()) {
-			let value = bytes(change[1].as_str().context("an account's record")?)?;
+			let value = from_hex(change[1].as_str().context("an account's record")?)?;
 			// nonce, consumers, providers, sufficients; free, reserved
 			let (_, free, held) = <([u32; 4], Balance, Balance)>::decode(&mut &value[..])?;
 			owned = owned.saturating_add(free).saturating_add(held);
@@ -96,7 +92,7 @@ pub async fn usefulness(client: &Client, height: u64, at: H256) -> Result<Option
 		};
 		let mut idle = None;
 		for extrinsic in block["block"]["extrinsics"].as_array().into_iter().flatten() {
-			let extrinsic = bytes(extrinsic.as_str().context("an extrinsic")?)?;
+			let extrinsic = from_hex(extrinsic.as_str().context("an extrinsic")?)?;
 			let mut rest = &extrinsic[..];
 			codec::Compact::<u32>::decode(&mut rest)?;
 			// A bare extrinsic's version; the pallet, its first call; what kind of proof it is.

@@ -141,7 +141,7 @@ impl Client {
 			error => error,
 		})?;
 		let bad = |reason: String| ClientError::BadAnswer { method: function.into(), reason };
-		let answer = hex::decode(answer.trim_start_matches("0x")).map_err(|error| bad(error.to_string()))?;
+		let answer = crate::hexes::from_hex(&answer).map_err(|error| bad(error.to_string()))?;
 		let mut rest = &answer[..];
 		let decoded = R::decode(&mut rest).map_err(|error| bad(error.to_string()))?;
 		// Bytes left over mean that the chain's type is another one.

@@ -3,6 +3,7 @@
 use subxt::{rpcs::rpc_params, utils::H256};
 
 use super::{Client, ClientError};
+use crate::hexes::from_hex;
 
 /// Keys that are asked for at once.
 const PAGE: usize = 1_000;
@@ -15,7 +16,7 @@ struct Values {
 
 fn bytes(method: &str, hex: &str) -> Result<Vec<u8>, ClientError> {
 	let bad = |error: hex::FromHexError| ClientError::BadAnswer { method: method.into(), reason: error.to_string() };
-	hex::decode(hex.trim_start_matches("0x")).map_err(bad)
+	from_hex(hex).map_err(bad)
 }
 
 impl Client {
