@@ -107,8 +107,8 @@ fn graph(script: &mut Script, graph: Graph) {
 }
 
 fn task(script: &mut Script, spec: &TaskSpec) {
-	spec.unit_memory();
 	let Ok(program) = spec.check() else { return };
+	assert!(spec.unit_memory(&program) > 0);
 	let steps = spec.job.steps();
 	assert!(
 		spec.job.rounds() <= limits::MAX_ROUNDS && spec.job.units() <= limits::MAX_UNITS && steps <= limits::MAX_STEPS

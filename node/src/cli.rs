@@ -115,6 +115,9 @@ pub struct MiningParams {
 	pub watch: Option<f64>,
 
 	/// Memory that the worker offers per unit. 2048 by default.
+	///
+	/// A mining node takes what its units need, one a thread, each at most this; half of this for what units share; and a few hundred
+	/// MiB beside it.
 	#[arg(long, value_name = "MIB", requires = "mine")]
 	pub worker_memory: Option<u32>,
 }

@@ -235,13 +235,20 @@ impl TaskSpec {
 		Shape { rows: self.dataset.rows, cols: 1 }
 	}
 
-	/// Bytes a worker holds for a unit: the dataset, and the parameters as they were, as they are, and as operands.
-	pub fn unit_memory(&self) -> u64 {
+	/// Most bytes that a unit takes of a worker's memory, on one thread: the dataset, the parameters as they were and as they are, what
+	/// the ops of a step yield, and the operands of a product as kernels pack them; or the parameter sets of a round and their mean, if
+	/// that is more.
+	pub fn unit_memory(&self, program: &Program) -> u64 {
+		let data = [self.features_shape(), self.labels_shape()].map(|shape| shape.bytes(ElementType::I8));
 		let parameters = self.graph.parameters.iter().map(|shape| shape.bytes(ElementType::I32));
-		let parameters = parameters.fold(0, u64::saturating_add).saturating_mul(3);
-		let data =
-			self.features_shape().bytes(ElementType::I8).saturating_add(self.labels_shape().bytes(ElementType::I8));
-		parameters.saturating_add(data)
+		let parameters = parameters.fold(0, u64::saturating_add);
+		let outputs = program.iter().map(|(_, info)| info.shape.bytes(info.element));
+		// Packed, an element takes two bytes at most, and as much again for the factors of its noise.
+		let packed = |product: labora_graph::Product| 4 * u64::from(product.k) * u64::from(product.m + product.n);
+		let packed = program.iter().filter_map(|(_, info)| info.product).map(packed).max();
+		let steps = data.into_iter().chain([parameters, parameters]).chain(outputs).chain(packed);
+		let merge = parameters.saturating_mul(u64::from(self.job.units()).saturating_add(1));
+		steps.fold(0, u64::saturating_add).max(merge)
 	}
 
 	/// Multiply-accumulates that a unit's tickets are worth.

@@ -72,7 +72,7 @@ pub struct WorkerConfig {
 	pub slots: Option<u16>,
 	/// Then raise its bond to this, if it is less.
 	pub bond: Option<Balance>,
-	/// Memory offered per unit, and taken for tensors that units share, MiB.
+	/// Memory offered per unit, MiB. Half as much is taken for what units share.
 	pub memory_mib: u32,
 	/// Folder of what the worker can compute again.
 	pub cache_dir: PathBuf,
@@ -101,11 +101,13 @@ where
 	let engine = Engine::best(1);
 	let status = Arc::new(WorkerStatus::new(config.account.clone(), engine.kernel().name().into(), config.threads));
 	let (drafts, computed) = mpsc::unbounded_channel();
+	// Beside the units' own memory: a quarter of one's for tensors that units share, and a quarter for checkpoints.
+	let shared_bytes = (config.memory_mib as usize) << (20 - 2);
 	let shared = Arc::new(lanes::Shared {
 		account: config.account.clone(),
 		engine,
 		chain: Arc::new(chain::RuntimeChain::new(client.clone())),
-		tensors: inputs::Tensors::new(store.clone(), fetcher.clone(), (config.memory_mib as usize) << 20),
+		tensors: inputs::Tensors::new(store.clone(), fetcher.clone(), shared_bytes),
 		jobs: jobs.clone(),
 		found,
 		drafts,
@@ -114,7 +116,7 @@ where
 		wake: Condvar::new(),
 		ready: Default::default(),
 		claims: Default::default(),
-		checkpoints: checkpoints::Checkpoints::new((config.memory_mib as usize) << (20 - 2)),
+		checkpoints: checkpoints::Checkpoints::new(shared_bytes),
 		closed: Default::default(),
 		miners: Default::default(),
 	});

@@ -1,7 +1,7 @@
 //! The open tasks, as the scheduler and the proofs see them.
 
 use alloc::vec::Vec;
-use labora_graph::OpIndex;
+use labora_graph::{OpIndex, Program};
 use labora_pouw::TileIndex;
 use labora_primitives::{
 	Assignment, AssignmentId, OpenUnit, ResolveError, ResolvedWork, TaskBoard, UnitRef, UnitResolver,
@@ -56,7 +56,9 @@ impl<T: Config> TaskBoard for Pallet<T> {
 
 	fn open_units(task: TaskId) -> Vec<OpenUnit> {
 		let (Some(spec), Some(info)) = (Specs::<T>::get(task), Tasks::<T>::get(task)) else { return Vec::new() };
-		let memory = spec.unit_memory();
+		// A registered graph was checked.
+		let Ok(program) = Program::new(spec.graph.clone()) else { return Vec::new() };
+		let memory = spec.unit_memory(&program);
 		// A result needs room among those whose windows run: else its unit would be computed for nothing.
 		let standing = StandingOf::<T>::decode_len(task).unwrap_or(0);
 		if standing.saturating_add(info.units.len()) > MAX_STANDING as usize {
