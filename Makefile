@@ -69,7 +69,7 @@ soak: build data
 	@$(BIN)/labora-soak --digits $(LABORA_MNIST) --minutes $(MINUTES) --seed $(SEED)
 
 test: build data
-	@$(CARGO) test --release --locked --workspace
+	@$(CARGO) test --release --locked --workspace --no-fail-fast
 	@tests/polkadot-js/run.sh $(BIN)/labora-node
 	@tests/deploy/check.py $(BIN)/labora-node
 
@@ -78,9 +78,9 @@ lint: setup
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
-# The engine's peers are Python packages, in a folder of their own; without them their rows are empty.
+# The engine's peers are Python packages, in a folder of their own; without them, as with QUICK=1 at first, their rows are empty.
 bench: build data
-	@[ -x $(LABORA_CACHE)/peers/bin/python ] || { python3 -m venv $(LABORA_CACHE)/peers \
+	@[ -x $(LABORA_CACHE)/peers/bin/python ] || [ -n "$(QUICK)" ] || { python3 -m venv $(LABORA_CACHE)/peers \
 		&& $(LABORA_CACHE)/peers/bin/pip install --quiet -r scripts/requirements.txt; } || rm -rf $(LABORA_CACHE)/peers
 	@$(if $(QUICK),rm -f $(LABORA_CACHE)/measured.md,$(BIN)/labora-measure | tee $(LABORA_CACHE)/measured.md)
 	@$(if $(QUICK),,$(CARGO) bench --locked --workspace --bench product)

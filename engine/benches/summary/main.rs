@@ -10,6 +10,8 @@ mod peers;
 mod rows;
 mod timing;
 
+use std::cell::RefCell;
+
 use common::{perceptron, Hopeless};
 use labora_engine::{Calibration, Engine, Kernel};
 use labora_pouw::{Difficulty, IdleSeed};
@@ -53,14 +55,15 @@ const fn turns(quick: bool, size: u16) -> usize {
 }
 
 /// The engine's products, plain and mined, and those of its peers.
-fn products(report: &mut Report, engine: &Engine, python: &mut Option<Python>, quick: bool) {
+fn products(report: &mut Report, engine: &Engine, python: &RefCell<Option<Python>>, quick: bool) {
 	for (size, aim) in [(1024u16, 1.25), (2048, 1.15), (4096, 1.10)] {
 		let names = [
 			format!("plain product {size}^3 by ONNX Runtime MatMulInteger, speed"),
+			format!("plain product {size}^3 by oneDNN gemm_u8s8s32, speed"),
 			format!("plain product {size}^3 by rten-gemm u8 x i8, speed"),
 			format!("mined product {size}^3 by plain, time"),
 		];
-		let aims = [Aim::AtLeast(1.0), Aim::AtLeast(1.0), Aim::AtMost(aim)];
+		let aims = [Aim::AtLeast(1.0), Aim::AtLeast(1.0), Aim::AtLeast(1.0), Aim::AtMost(aim)];
 		if quick && size > 1024 {
 			for (name, aim) in names.into_iter().zip(aims) {
 				report.missing(&name, aim, "not measured by QUICK=1");
@@ -70,25 +73,28 @@ fn products(report: &mut Report, engine: &Engine, python: &mut Option<Python>, q
 		let mut plain = Calibration::new(size / 32);
 		let mut mined = Calibration::new(size / 32);
 		let mut rten = Rten::new(usize::from(size));
-		let order = format!("matmul {size}");
-		let [plain, mined, onnx, rten] = in_turns(
+		let (by_onnx, by_onednn) = (format!("matmul {size}"), format!("gemm {size}"));
+		let [plain, mined, onnx, onednn, rten] = in_turns(
 			turns(quick, size),
 			[
 				&mut || Some(time(|| plain.run(engine, false))),
 				&mut || Some(time(|| mined.run(engine, true))),
-				&mut || python.as_mut()?.run(&order),
+				&mut || python.borrow_mut().as_mut()?.run(&by_onnx),
+				&mut || python.borrow_mut().as_mut()?.run(&by_onednn),
 				&mut || rten.as_mut()?.run(),
 			],
 		);
-		let [by_onnx, by_rten, overhead] = names;
-		report.ratio(&by_onnx, aims[0], onnx, plain.clone(), "the Python packages are not there");
-		report.ratio(&by_rten, aims[1], rten, plain.clone(), "rten-gemm failed");
-		report.ratio(&overhead, aims[2], mined, plain, "");
+		let missing = "the Python packages are not there";
+		let [by_onnx, by_onednn, by_rten, overhead] = names;
+		report.ratio(&by_onnx, aims[0], onnx, plain.clone(), missing);
+		report.ratio(&by_onednn, aims[1], onednn, plain.clone(), missing);
+		report.ratio(&by_rten, aims[2], rten, plain.clone(), "rten-gemm failed");
+		report.ratio(&overhead, aims[3], mined, plain, "");
 	}
 }
 
 /// A whole unit: against its plain products, against floats, and what a cheat gains that leaves out all but the tickets.
-fn units(report: &mut Report, engine: &Engine, python: &mut Option<Python>, quick: bool) {
+fn units(report: &mut Report, engine: &Engine, python: &RefCell<Option<Python>>, quick: bool) {
 	let (batch, hidden) = if quick { (256, 256) } else { (1024, 1024) };
 	let plan = perceptron(batch, hidden);
 	let macs = plan.program.macs() as f64 * plan.batches.len() as f64;
@@ -101,7 +107,7 @@ fn units(report: &mut Report, engine: &Engine, python: &mut Option<Python>, quic
 		[
 			&mut || Some(time(|| engine.compute(&plan).is_ok())),
 			&mut || Some(time(|| engine.run(&plan, &Hopeless).is_ok())),
-			&mut || python.as_mut()?.run(&order),
+			&mut || python.borrow_mut().as_mut()?.run(&order),
 			// The time that a unit's multiply-accumulates take in products whose output nobody peels or commits to.
 			&mut || Some(time(|| engine.idle(&seed, Difficulty(u128::MAX), &|| false)) * macs / idle_macs),
 		],
@@ -175,9 +181,10 @@ fn proofs(report: &mut Report, measured: Option<&str>) {
 fn main() {
 	let options = options();
 	let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/peers.py");
-	let mut python = Python::start(&options.python, script);
+	let python = Python::start(&options.python, script);
 	let engine = Engine::best(1);
 	let peers = python.as_ref().map_or("none", |python| &python.versions).to_owned();
+	let python = RefCell::new(python);
 	let mut report = Report::new(engine.kernel().name(), peers, options.quick);
 	for (name, aim) in [
 		("AMX: plain product by ONNX Runtime MatMulInteger, speed", Aim::AtLeast(1.4)),
@@ -190,8 +197,8 @@ fn main() {
 	if engine.kernel() != Kernel::from_name("avx512vnni").unwrap_or(engine.kernel()) {
 		println!("The aims are for AVX-512 VNNI; this CPU's best kernel is {}.", engine.kernel().name());
 	}
-	products(&mut report, &engine, &mut python, options.quick);
-	units(&mut report, &engine, &mut python, options.quick);
+	products(&mut report, &engine, &python, options.quick);
+	units(&mut report, &engine, &python, options.quick);
 	degenerate(&mut report, &engine, options.quick);
 	proofs(&mut report, options.measure.as_deref());
 	report.median(
