@@ -8,6 +8,9 @@ pub(crate) mod elementwise;
 pub(crate) mod portable;
 pub(crate) mod ticket;
 
+#[cfg(target_arch = "aarch64")]
+#[macro_use]
+mod tile128;
 #[cfg(target_arch = "x86_64")]
 #[macro_use]
 mod tile256;
@@ -18,10 +21,22 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neondot;
+#[cfg(target_arch = "aarch64")]
+mod neoni8mm;
 #[cfg(target_arch = "x86_64")]
 mod shuffle;
+#[cfg(target_arch = "aarch64")]
+mod zip;
 
-use labora_pouw::ticket::FoldState;
+use labora_graph::MAX_K;
+use labora_pouw::{
+	params::{noise_rank, FOLD_LANES, FOLD_MULTIPLIER, FOLD_STATE_ROTATION},
+	ticket::FoldState,
+};
 use labora_tensor::{I32Block, I8Block};
 use sp_core::U256;
 
@@ -42,6 +57,12 @@ enum Kind {
 	AvxVnni,
 	#[cfg(target_arch = "x86_64")]
 	Avx512Vnni,
+	#[cfg(target_arch = "aarch64")]
+	Neon,
+	#[cfg(target_arch = "aarch64")]
+	NeonDot,
+	#[cfg(target_arch = "aarch64")]
+	NeonI8mm,
 }
 
 impl Kind {
@@ -54,6 +75,12 @@ impl Kind {
 		Self::AvxVnni,
 		#[cfg(target_arch = "x86_64")]
 		Self::Avx512Vnni,
+		#[cfg(target_arch = "aarch64")]
+		Self::Neon,
+		#[cfg(target_arch = "aarch64")]
+		Self::NeonDot,
+		#[cfg(target_arch = "aarch64")]
+		Self::NeonI8mm,
 	];
 
 	fn supported(self) -> bool {
@@ -65,6 +92,12 @@ impl Kind {
 			Self::AvxVnni => avxvnni::supported(),
 			#[cfg(target_arch = "x86_64")]
 			Self::Avx512Vnni => avx512::supported(),
+			#[cfg(target_arch = "aarch64")]
+			Self::Neon => neon::supported(),
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonDot => neondot::supported(),
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonI8mm => neoni8mm::supported(),
 		}
 	}
 
@@ -77,6 +110,12 @@ impl Kind {
 			Self::AvxVnni => "avxvnni",
 			#[cfg(target_arch = "x86_64")]
 			Self::Avx512Vnni => "avx512vnni",
+			#[cfg(target_arch = "aarch64")]
+			Self::Neon => "neon",
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonDot => "neondot",
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonI8mm => "neoni8mm",
 		}
 	}
 }
@@ -95,6 +134,15 @@ macro_rules! dispatch {
 			// SAFETY: as above.
 			#[cfg(target_arch = "x86_64")]
 			Kind::Avx512Vnni => unsafe { avx512::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "aarch64")]
+			Kind::Neon => unsafe { neon::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "aarch64")]
+			Kind::NeonDot => unsafe { neondot::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "aarch64")]
+			Kind::NeonI8mm => unsafe { neoni8mm::$function($($argument),*) },
 		}
 	};
 }
@@ -133,6 +181,10 @@ impl Kernel {
 			Kind::Avx2 => 2,
 			#[cfg(target_arch = "x86_64")]
 			Kind::AvxVnni | Kind::Avx512Vnni => 4,
+			#[cfg(target_arch = "aarch64")]
+			Kind::Neon => 2,
+			#[cfg(target_arch = "aarch64")]
+			Kind::NeonDot | Kind::NeonI8mm => 4,
 		}
 	}
 
@@ -182,8 +234,23 @@ impl Kernel {
 /// Bytes of an operand block, as the packers take them.
 pub(crate) type Bytes = [u8; core::mem::size_of::<I8Block>()];
 
+/// Most folds of a tile.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) const MAX_FOLDS: usize = (MAX_K / noise_rank(MAX_K)) as usize;
+
+/// Mixes what a group adds to the XOR of every chunk into its lanes, as `FoldState::fold` does.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+pub(crate) fn mix(lanes: &mut [u32; FOLD_LANES], folds: &[[u32; FOLD_LANES]]) {
+	for fold in folds {
+		for (lane, x) in lanes.iter_mut().zip(fold) {
+			*lane = (lane.rotate_left(FOLD_STATE_ROTATION) ^ x).wrapping_mul(FOLD_MULTIPLIER);
+		}
+	}
+}
+
 /// The functions of a kernel that are plain Rust, compiled for its instruction set.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! plain_for {
 	($features:literal) => {
 		#[target_feature(enable = $features)]
@@ -216,5 +283,5 @@ macro_rules! plain_for {
 		}
 	};
 }
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use plain_for;
