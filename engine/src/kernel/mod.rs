@@ -16,6 +16,8 @@ mod tile128;
 mod tile256;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -39,8 +41,11 @@ use labora_pouw::{
 };
 use labora_tensor::{I32Block, I8Block};
 use sp_core::U256;
+use std::sync::OnceLock;
 
 use crate::pack::{PackJob, Step, StripLayout};
+#[cfg(target_arch = "x86_64")]
+use crate::Calibration;
 use elementwise::{Scaling, Update};
 use ticket::{Folded, Hasher};
 
@@ -57,6 +62,8 @@ enum Kind {
 	AvxVnni,
 	#[cfg(target_arch = "x86_64")]
 	Avx512Vnni,
+	#[cfg(target_arch = "x86_64")]
+	Amx,
 	#[cfg(target_arch = "aarch64")]
 	Neon,
 	#[cfg(target_arch = "aarch64")]
@@ -75,6 +82,8 @@ impl Kind {
 		Self::AvxVnni,
 		#[cfg(target_arch = "x86_64")]
 		Self::Avx512Vnni,
+		#[cfg(target_arch = "x86_64")]
+		Self::Amx,
 		#[cfg(target_arch = "aarch64")]
 		Self::Neon,
 		#[cfg(target_arch = "aarch64")]
@@ -92,6 +101,8 @@ impl Kind {
 			Self::AvxVnni => avxvnni::supported(),
 			#[cfg(target_arch = "x86_64")]
 			Self::Avx512Vnni => avx512::supported(),
+			#[cfg(target_arch = "x86_64")]
+			Self::Amx => amx::supported(),
 			#[cfg(target_arch = "aarch64")]
 			Self::Neon => neon::supported(),
 			#[cfg(target_arch = "aarch64")]
@@ -110,6 +121,8 @@ impl Kind {
 			Self::AvxVnni => "avxvnni",
 			#[cfg(target_arch = "x86_64")]
 			Self::Avx512Vnni => "avx512vnni",
+			#[cfg(target_arch = "x86_64")]
+			Self::Amx => "amx",
 			#[cfg(target_arch = "aarch64")]
 			Self::Neon => "neon",
 			#[cfg(target_arch = "aarch64")]
@@ -135,6 +148,9 @@ macro_rules! dispatch {
 			#[cfg(target_arch = "x86_64")]
 			Kind::Avx512Vnni => unsafe { avx512::$function($($argument),*) },
 			// SAFETY: as above.
+			#[cfg(target_arch = "x86_64")]
+			Kind::Amx => unsafe { amx::$function($($argument),*) },
+			// SAFETY: as above.
 			#[cfg(target_arch = "aarch64")]
 			Kind::Neon => unsafe { neon::$function($($argument),*) },
 			// SAFETY: as above.
@@ -153,14 +169,34 @@ impl Kernel {
 		Kind::ALL.iter().map(|kind| kind.name())
 	}
 
-	/// The kernels that this CPU has, slowest first.
+	/// The kernels that this CPU has, slowest first; AMX last, measured or not.
 	pub fn all() -> Vec<Self> {
 		Kind::ALL.iter().copied().filter(|kind| kind.supported()).map(Self).collect()
 	}
 
-	/// The fastest kernel that this CPU has.
+	/// The fastest kernel that this CPU has. Where it has AMX, that is measured, once in a process and for some ten milliseconds:
+	/// its products are faster than any other, but what is folded has to leave the tile registers.
 	pub fn best() -> Self {
-		Self::all().pop().unwrap_or(Self(Kind::Portable))
+		static BEST: OnceLock<Kernel> = OnceLock::new();
+		*BEST.get_or_init(|| {
+			let kernels = Self::all();
+			#[cfg(target_arch = "x86_64")]
+			if let [.., vectors, amx @ Self(Kind::Amx)] = kernels[..] {
+				return Calibration::new(32).faster([vectors, amx]);
+			}
+			kernels.last().copied().unwrap_or(Self(Kind::Portable))
+		})
+	}
+
+	/// The kernel for AMX on a CPU without it: the tests execute its instructions themselves. None if all else that it needs is not
+	/// there either.
+	#[cfg(test)]
+	pub(crate) fn emulated() -> Option<Self> {
+		#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+		if !amx::supported() && avx512::supported() && crate::tests::emulator::install() {
+			return Some(Self(Kind::Amx));
+		}
+		None
 	}
 
 	/// The kernel of that name, if this CPU has it.
@@ -180,7 +216,7 @@ impl Kernel {
 			#[cfg(target_arch = "x86_64")]
 			Kind::Avx2 => 2,
 			#[cfg(target_arch = "x86_64")]
-			Kind::AvxVnni | Kind::Avx512Vnni => 4,
+			Kind::AvxVnni | Kind::Avx512Vnni | Kind::Amx => 4,
 			#[cfg(target_arch = "aarch64")]
 			Kind::Neon => 2,
 			#[cfg(target_arch = "aarch64")]
@@ -203,6 +239,15 @@ impl Kernel {
 		tile: &mut I32Block,
 	) {
 		dispatch!(self, tile(layout, left, right, state, tile))
+	}
+
+	/// Gives back what this thread holds for its tiles, as it computes no more of them now.
+	pub(crate) fn release(self) {
+		#[cfg(target_arch = "x86_64")]
+		if self.0 == Kind::Amx {
+			// SAFETY: as `dispatch` says.
+			unsafe { amx::release() };
+		}
 	}
 
 	/// The tickets of up to [`ticket::LANES`] tiles, in the first places.
