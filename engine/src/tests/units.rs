@@ -106,7 +106,8 @@ impl Miner for Fickle {
 
 #[test]
 fn new_targets_go_on_with_the_same_product() {
-	let plan = plan(inference(1024, 2048, 40), vec![0], Fill::Random(11));
+	// Eight sections: two threads compute at most two in a turn, and of four turns at least two have tickets.
+	let plan = plan(inference(2048, 2048, 40), vec![0], Fill::Random(11));
 	let (trace, _) = reference::run(&plan);
 	for engine in engines(Kernel::all()) {
 		let miner = Fickle { asked: AtomicU32::new(0), won: Mutex::default() };
