@@ -216,7 +216,7 @@ impl Sums {
 /// Bytes of a row of [`Sums`], and of a step.
 const STRIDE: usize = BLOCK * 4;
 
-/// Stores one of the accumulators.
+/// Stores one of the accumulators at a byte of the sums.
 macro_rules! store {
 	($register:literal, $offset:literal) => {
 		concat!("tilestored [{sums} + 1 * {stride} + ", $offset, "], tmm", $register, "\n")
