@@ -70,6 +70,7 @@ soak: build data
 
 test: build data
 	@$(CARGO) test --release --locked --workspace --no-fail-fast
+	@scripts/neon.sh
 	@tests/polkadot-js/run.sh $(BIN)/labora-node
 	@tests/deploy/check.py $(BIN)/labora-node
 

@@ -9,47 +9,8 @@ target=wasm32v1-none
 toolchain=labora-wasm
 cache=$HOME/.cache/labora
 
-say() {
-	echo "setup: $*"
-}
-
-die() {
-	echo "setup: $*" >&2
-	exit 1
-}
-
-as_root() {
-	if [ "$(id -u)" -eq 0 ]; then
-		"$@"
-	else
-		command -v sudo >/dev/null || die "not root and no sudo: run as root: $*"
-		sudo "$@"
-	fi
-}
-
-apt_updated=
-apt_install() {
-	command -v apt-get >/dev/null || die "no apt-get here: install by hand: $*"
-	if [ -z "$apt_updated" ]; then
-		as_root apt-get update -qq || die "apt-get update failed: is this machine online?"
-		apt_updated=1
-	fi
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
-		die "apt-get could not install: $*"
-}
-
-installed() {
-	[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
-}
-
-# need PACKAGE WHY: notes a package that is missing.
-missing=()
-need() {
-	if ! installed "$1"; then
-		say "$1 is missing: $2"
-		missing+=("$1")
-	fi
-}
+# shellcheck source=scripts/packages.sh
+source "$(dirname "$0")/packages.sh"
 
 packages() {
 	need build-essential "the linker and C code in some crates"
@@ -68,9 +29,7 @@ packages() {
 	if ! command -v npm >/dev/null; then
 		need npm "the digits and the JavaScript client come as packages"
 	fi
-	if [ ${#missing[@]} -gt 0 ]; then
-		apt_install "${missing[@]}"
-	fi
+	install_missing
 	local version
 	version=$(node --version)
 	version=${version#v}
@@ -87,13 +46,10 @@ write_env() {
 # server of Rust's is needed. Native code stays with rustup's stable, as only $toolchain is Debian's.
 debian_target() {
 	local package lib=/usr/lib/rustlib/$target/lib temp rlibs
-	missing=()
 	for package in rustc-web cargo-web rust-web-src rust-web-llvm lld-22; do
 		need "$package" "Debian's Rust, which can build $target from source"
 	done
-	if [ ${#missing[@]} -gt 0 ]; then
-		apt_install "${missing[@]}"
-	fi
+	install_missing
 
 	# The version goes with it: the rlibs of one compiler are of no use to the next.
 	if [ "$(cat "$lib/built-by" 2>/dev/null)" != "$(/usr/bin/rustc --version)" ]; then

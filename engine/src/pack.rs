@@ -211,10 +211,10 @@ const fn opposite(side: Side) -> Side {
 	}
 }
 
-/// The portable way: two inner indices in a step.
-pub(crate) struct Plain;
+/// The portable way, with `PER` inner indices in a step: two 16-bit integers or four bytes.
+pub(crate) struct Plain<const PER: usize>;
 
-impl Packer for Plain {
+impl<const PER: usize> Packer for Plain<PER> {
 	#[inline(always)]
 	fn turn(bytes: &Bytes, out: &mut Bytes) {
 		for (i, row) in out.chunks_exact_mut(BLOCK).enumerate() {
@@ -268,8 +268,16 @@ impl Packer for Plain {
 			}
 		}
 		let bias = if LEFT { 128 } else { 0 };
-		for (step, rows) in out.iter_mut().zip(noised.chunks_exact(2)) {
-			Self::pairs(&rows[0].map(|x| x + bias), &rows[1].map(|x| x + bias), step);
+		for (step, rows) in out.iter_mut().zip(noised.chunks_exact(PER)) {
+			let row = |i: usize| rows[i % PER].map(|x| x + bias);
+			if PER == 4 {
+				let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+				for (j, word) in step.0.iter_mut().enumerate() {
+					*word = u32::from_le_bytes([a[j] as u8, b[j] as u8, c[j] as u8, d[j] as u8]);
+				}
+			} else {
+				Self::pairs(&row(0), &row(1), step);
+			}
 		}
 	}
 

@@ -198,6 +198,7 @@ impl Engine {
 				}
 				packed.panels.lock().push(left);
 			}
+			self.kernel.release();
 		});
 		panels.retain(|panel| panel.computed < cols);
 	}

@@ -34,7 +34,7 @@ super::plain_for!("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni");
 const ROUND: usize = BLOCK / 4;
 
 /// The accumulators of a group: two registers a row.
-type Accumulators = [[__m512i; 2]; FOLD_ROWS];
+pub(super) type Accumulators = [[__m512i; 2]; FOLD_ROWS];
 
 /// One row of a step: `$at` is the byte of the round where the step begins.
 macro_rules! row {
@@ -122,7 +122,7 @@ macro_rules! accumulator {
 		$(#[$doc])*
 		#[inline]
 		#[target_feature(enable = "avx512f,avx512vnni")]
-		fn $name(left: &[Step], right: &[Step], group: usize, acc: &mut Accumulators) {
+		pub(super) fn $name(left: &[Step], right: &[Step], group: usize, acc: &mut Accumulators) {
 			let rounds = left.len().min(right.len()) / ROUND;
 			assert!(group < FOLD_GROUPS);
 			if rounds == 0 {
@@ -233,7 +233,7 @@ pub fn tile(layout: StripLayout, left: &[Step], right: &[Step], state: &mut Fold
 /// 16 words of a step.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(step: &Step, half: usize) -> __m512i {
+pub(super) fn load(step: &Step, half: usize) -> __m512i {
 	assert!(half < 2);
 	// SAFETY: a step is 128 bytes and aligned to 64.
 	unsafe { _mm512_load_si512(step.0.as_ptr().add(half * 16).cast()) }

@@ -8,24 +8,44 @@ pub(crate) mod elementwise;
 pub(crate) mod portable;
 pub(crate) mod ticket;
 
+#[cfg(target_arch = "aarch64")]
+#[macro_use]
+mod tile128;
 #[cfg(target_arch = "x86_64")]
 #[macro_use]
 mod tile256;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neondot;
+#[cfg(target_arch = "aarch64")]
+mod neoni8mm;
 #[cfg(target_arch = "x86_64")]
 mod shuffle;
+#[cfg(target_arch = "aarch64")]
+mod zip;
 
-use labora_pouw::ticket::FoldState;
+use labora_graph::MAX_K;
+use labora_pouw::{
+	params::{noise_rank, FOLD_LANES, FOLD_MULTIPLIER, FOLD_STATE_ROTATION},
+	ticket::FoldState,
+};
 use labora_tensor::{I32Block, I8Block};
 use sp_core::U256;
+use std::sync::OnceLock;
 
 use crate::pack::{PackJob, Step, StripLayout};
+#[cfg(target_arch = "x86_64")]
+use crate::Calibration;
 use elementwise::{Scaling, Update};
 use ticket::{Folded, Hasher};
 
@@ -42,6 +62,14 @@ enum Kind {
 	AvxVnni,
 	#[cfg(target_arch = "x86_64")]
 	Avx512Vnni,
+	#[cfg(target_arch = "x86_64")]
+	Amx,
+	#[cfg(target_arch = "aarch64")]
+	Neon,
+	#[cfg(target_arch = "aarch64")]
+	NeonDot,
+	#[cfg(target_arch = "aarch64")]
+	NeonI8mm,
 }
 
 impl Kind {
@@ -54,6 +82,14 @@ impl Kind {
 		Self::AvxVnni,
 		#[cfg(target_arch = "x86_64")]
 		Self::Avx512Vnni,
+		#[cfg(target_arch = "x86_64")]
+		Self::Amx,
+		#[cfg(target_arch = "aarch64")]
+		Self::Neon,
+		#[cfg(target_arch = "aarch64")]
+		Self::NeonDot,
+		#[cfg(target_arch = "aarch64")]
+		Self::NeonI8mm,
 	];
 
 	fn supported(self) -> bool {
@@ -65,6 +101,14 @@ impl Kind {
 			Self::AvxVnni => avxvnni::supported(),
 			#[cfg(target_arch = "x86_64")]
 			Self::Avx512Vnni => avx512::supported(),
+			#[cfg(target_arch = "x86_64")]
+			Self::Amx => amx::supported(),
+			#[cfg(target_arch = "aarch64")]
+			Self::Neon => neon::supported(),
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonDot => neondot::supported(),
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonI8mm => neoni8mm::supported(),
 		}
 	}
 
@@ -77,6 +121,14 @@ impl Kind {
 			Self::AvxVnni => "avxvnni",
 			#[cfg(target_arch = "x86_64")]
 			Self::Avx512Vnni => "avx512vnni",
+			#[cfg(target_arch = "x86_64")]
+			Self::Amx => "amx",
+			#[cfg(target_arch = "aarch64")]
+			Self::Neon => "neon",
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonDot => "neondot",
+			#[cfg(target_arch = "aarch64")]
+			Self::NeonI8mm => "neoni8mm",
 		}
 	}
 }
@@ -95,6 +147,18 @@ macro_rules! dispatch {
 			// SAFETY: as above.
 			#[cfg(target_arch = "x86_64")]
 			Kind::Avx512Vnni => unsafe { avx512::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "x86_64")]
+			Kind::Amx => unsafe { amx::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "aarch64")]
+			Kind::Neon => unsafe { neon::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "aarch64")]
+			Kind::NeonDot => unsafe { neondot::$function($($argument),*) },
+			// SAFETY: as above.
+			#[cfg(target_arch = "aarch64")]
+			Kind::NeonI8mm => unsafe { neoni8mm::$function($($argument),*) },
 		}
 	};
 }
@@ -105,14 +169,34 @@ impl Kernel {
 		Kind::ALL.iter().map(|kind| kind.name())
 	}
 
-	/// The kernels that this CPU has, slowest first.
+	/// The kernels that this CPU has, slowest first; AMX last, measured or not.
 	pub fn all() -> Vec<Self> {
 		Kind::ALL.iter().copied().filter(|kind| kind.supported()).map(Self).collect()
 	}
 
-	/// The fastest kernel that this CPU has.
+	/// The fastest kernel that this CPU has. Where it has AMX, that is measured, once in a process and for some ten milliseconds:
+	/// its products are faster than any other, but what is folded has to leave the tile registers.
 	pub fn best() -> Self {
-		Self::all().pop().unwrap_or(Self(Kind::Portable))
+		static BEST: OnceLock<Kernel> = OnceLock::new();
+		*BEST.get_or_init(|| {
+			let kernels = Self::all();
+			#[cfg(target_arch = "x86_64")]
+			if let [.., vectors, amx @ Self(Kind::Amx)] = kernels[..] {
+				return Calibration::new(32).faster([vectors, amx]);
+			}
+			kernels.last().copied().unwrap_or(Self(Kind::Portable))
+		})
+	}
+
+	/// The kernel for AMX on a CPU without it: the tests execute its instructions themselves. None if all else that it needs is not
+	/// there either.
+	#[cfg(test)]
+	pub(crate) fn emulated() -> Option<Self> {
+		#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+		if !amx::supported() && avx512::supported() && crate::tests::emulator::install() {
+			return Some(Self(Kind::Amx));
+		}
+		None
 	}
 
 	/// The kernel of that name, if this CPU has it.
@@ -132,7 +216,11 @@ impl Kernel {
 			#[cfg(target_arch = "x86_64")]
 			Kind::Avx2 => 2,
 			#[cfg(target_arch = "x86_64")]
-			Kind::AvxVnni | Kind::Avx512Vnni => 4,
+			Kind::AvxVnni | Kind::Avx512Vnni | Kind::Amx => 4,
+			#[cfg(target_arch = "aarch64")]
+			Kind::Neon => 2,
+			#[cfg(target_arch = "aarch64")]
+			Kind::NeonDot | Kind::NeonI8mm => 4,
 		}
 	}
 
@@ -151,6 +239,15 @@ impl Kernel {
 		tile: &mut I32Block,
 	) {
 		dispatch!(self, tile(layout, left, right, state, tile))
+	}
+
+	/// Gives back what this thread holds for its tiles, as it computes no more of them now.
+	pub(crate) fn release(self) {
+		#[cfg(target_arch = "x86_64")]
+		if self.0 == Kind::Amx {
+			// SAFETY: as `dispatch` says.
+			unsafe { amx::release() };
+		}
 	}
 
 	/// The tickets of up to [`ticket::LANES`] tiles, in the first places.
@@ -182,8 +279,23 @@ impl Kernel {
 /// Bytes of an operand block, as the packers take them.
 pub(crate) type Bytes = [u8; core::mem::size_of::<I8Block>()];
 
+/// Most folds of a tile.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) const MAX_FOLDS: usize = (MAX_K / noise_rank(MAX_K)) as usize;
+
+/// Mixes what a group adds to the XOR of every chunk into its lanes, as `FoldState::fold` does.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+pub(crate) fn mix(lanes: &mut [u32; FOLD_LANES], folds: &[[u32; FOLD_LANES]]) {
+	for fold in folds {
+		for (lane, x) in lanes.iter_mut().zip(fold) {
+			*lane = (lane.rotate_left(FOLD_STATE_ROTATION) ^ x).wrapping_mul(FOLD_MULTIPLIER);
+		}
+	}
+}
+
 /// The functions of a kernel that are plain Rust, compiled for its instruction set.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! plain_for {
 	($features:literal) => {
 		#[target_feature(enable = $features)]
@@ -216,5 +328,5 @@ macro_rules! plain_for {
 		}
 	};
 }
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use plain_for;

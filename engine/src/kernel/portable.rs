@@ -11,7 +11,7 @@ use super::{
 use crate::pack::{pack_strip, PackJob, Plain, Step, StripLayout};
 
 pub fn pack(job: &PackJob<'_>, layout: StripLayout, strip: &mut [Step]) {
-	pack_strip::<Plain>(job, layout, strip);
+	pack_strip::<Plain<2>>(job, layout, strip);
 }
 
 /// The two 16-bit integers of a word.

@@ -1,13 +1,9 @@
 //! The tile of the kernels with 256-bit registers.
 
-use labora_graph::MAX_K;
-
 /// Rows of a part.
 pub(crate) const ROWS: usize = 4;
 /// 32-bit words of a register.
 pub(crate) const WORDS: usize = 8;
-/// Most folds of a tile: chunks grow with the inner dimension.
-pub(crate) const MAX_FOLDS: usize = MAX_K as usize / 128;
 
 /// Defines `tile` for a feature set: four rows by 16 columns of a tile in eight registers over the whole inner dimension. A group
 /// of the fold consists of four such parts. What each adds to the XOR of every chunk is kept until the group is complete.
@@ -15,10 +11,11 @@ macro_rules! tile_in_256_bits {
 	($features:literal, $main:ident, $wide:ident) => {
 		#[target_feature(enable = $features)]
 		pub fn tile(layout: StripLayout, left: &[Step], right: &[Step], state: &mut FoldState, tile: &mut I32Block) {
-			use labora_pouw::params::{
-				FOLD_HALF_ROTATION, FOLD_LANES, FOLD_MULTIPLIER, FOLD_ROWS, FOLD_STATE_ROTATION,
+			use labora_pouw::params::{FOLD_HALF_ROTATION, FOLD_LANES, FOLD_ROWS};
+			use $crate::kernel::{
+				tile256::{ROWS, WORDS},
+				MAX_FOLDS,
 			};
-			use $crate::kernel::tile256::{MAX_FOLDS, ROWS, WORDS};
 
 			let (main, wide) = (0..layout.main, layout.main..layout.sums());
 			let chunk = if layout.fold == 0 { layout.main } else { layout.fold };
@@ -62,11 +59,7 @@ macro_rules! tile_in_256_bits {
 					}
 				}
 				if layout.fold > 0 {
-					for fold in &folds[..count] {
-						for (lane, x) in lanes.iter_mut().zip(fold) {
-							*lane = (lane.rotate_left(FOLD_STATE_ROTATION) ^ x).wrapping_mul(FOLD_MULTIPLIER);
-						}
-					}
+					$crate::kernel::mix(lanes, &folds[..count]);
 				}
 			}
 		}

@@ -1,5 +1,7 @@
 //! Every kernel against the consensus definitions.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod emulator;
 mod products;
 mod reference;
 mod units;
@@ -10,12 +12,17 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{Engine, Kernel};
 
-/// Engines of all kernels that this CPU has, with one thread and with two. Says which kernels it has not.
-fn engines() -> Vec<Engine> {
-	let kernels = Kernel::all();
-	for name in Kernel::names().filter(|name| Kernel::from_name(name).is_none()) {
+/// The kernels that this CPU has, and that for AMX in any case, emulated if need be. Says which are missing.
+fn kernels() -> Vec<Kernel> {
+	let kernels: Vec<_> = Kernel::all().into_iter().chain(Kernel::emulated()).collect();
+	for name in Kernel::names().filter(|name| kernels.iter().all(|kernel| kernel.name() != *name)) {
 		eprintln!("SKIPPED: this CPU does not have the kernel {name}");
 	}
+	kernels
+}
+
+/// Engines of some kernels, with one thread and with two.
+fn engines(kernels: Vec<Kernel>) -> Vec<Engine> {
 	kernels.into_iter().flat_map(|kernel| [1, 2].map(|threads| Engine::new(kernel, threads))).collect()
 }
 

@@ -4,7 +4,7 @@ use labora_tensor::{ChunkSet, ElementType, Shape, Tensor};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
-use super::{engines, name, tensor, Fill, FILLS};
+use super::{engines, kernels, name, tensor, Fill, FILLS};
 use crate::{
 	kernel::elementwise::{Scaling, Update},
 	operand::Operand,
@@ -62,18 +62,21 @@ fn check(product: Product, fills: [Fill; 2], transposed: [bool; 2]) {
 	let master = vec![0; (m * n * 4) as usize];
 	// A rate of 0 makes the updated zeros the negated sums.
 	let finish = Finish::Update { update: Update { rate: 0, k }, master: &master };
-	for engine in engines() {
+	for engine in engines(kernels()) {
 		let mut scratch = Scratch::default();
 		let mut out = vec![1; master.len()];
 		engine.product(job, finish, None, &mut scratch, &mut out);
 		assert!(out == expected_sums, "plain sums of {} for {what}", name(&engine));
 
-		let tickets = Mutex::new(BTreeMap::new());
-		let take = |tile, ticket| tickets.lock().insert(tile, ticket).is_none();
-		let mut out = vec![1; master.len()];
-		engine.product(job, finish, Some(&Tickets { seed, take: &take }), &mut scratch, &mut out);
-		assert!(out == expected_sums, "noised sums of {} for {what}", name(&engine));
-		assert_eq!(tickets.into_inner(), expected_tickets, "tickets of {} for {what}", name(&engine));
+		for finish in [finish, Finish::Discard] {
+			let tickets = Mutex::new(BTreeMap::new());
+			let take = |tile, ticket| tickets.lock().insert(tile, ticket).is_none();
+			let mut out = vec![1; master.len()];
+			engine.product(job, finish, Some(&Tickets { seed, take: &take }), &mut scratch, &mut out);
+			let peeled = !matches!(finish, Finish::Discard);
+			assert!(!peeled || out == expected_sums, "noised sums of {} for {what}", name(&engine));
+			assert_eq!(tickets.into_inner(), expected_tickets, "tickets of {} for {what}, {peeled}", name(&engine));
+		}
 	}
 }
 
@@ -100,13 +103,15 @@ fn tickets_and_sums_of_extreme_values() {
 
 #[test]
 fn tickets_and_sums_of_higher_ranks() {
-	// 2,080, 8,160 and 8,224 end in a short chunk; 8,160 has the most chunks.
+	// 2,080, 8,160, 8,224, 8,256 and 8,288 end in a short chunk, of one, two or three blocks; 8,160 has the most chunks.
 	for (k, transposed) in [
 		(2016, [false, true]),
 		(2080, [true, false]),
 		(8160, [true, true]),
 		(8192, [false, false]),
 		(8224, [true, true]),
+		(8256, [true, false]),
+		(8288, [false, true]),
 	] {
 		check(Product { m: 64, k, n: 32 }, [Fill::Random(3), Fill::Random(4)], transposed);
 	}
@@ -123,7 +128,7 @@ fn every_section_can_have_another_seed() {
 	let job = Job { product: Product { m, k, n }, left: operand(&left, false), right: operand(&right, false) };
 	let master = vec![0; (m * n * 4) as usize];
 	let finish = Finish::Update { update: Update { rate: 0, k }, master: &master };
-	for engine in engines() {
+	for engine in engines(kernels()) {
 		let mut scratch = Scratch::default();
 		let mut expected = vec![1; master.len()];
 		engine.product(job, finish, None, &mut scratch, &mut expected);
@@ -169,7 +174,7 @@ fn elementwise_kernels_agree_with_the_arithmetic() {
 		*x = extremes.get(at).copied().unwrap_or(random >> (at % 31));
 	}
 	let master: Vec<u8> = tile.iter().rev().flat_map(|x| x.to_le_bytes()).collect();
-	for kernel in Kernel::all() {
+	for kernel in kernels() {
 		for shift in 0..=24 {
 			for rounding in [Rounding::Nearest, Rounding::Stochastic] {
 				for activation in [Activation::Identity, Activation::Relu] {
@@ -205,12 +210,23 @@ fn elementwise_kernels_agree_with_the_arithmetic() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
+fn the_faster_of_two_kernels_is_found() {
+	let Some(emulated) = Kernel::emulated() else { return eprintln!("SKIPPED: no kernel is emulated on this CPU") };
+	// Each instruction of an emulated kernel takes a trap.
+	let vectors = Kernel::best();
+	for kernels in [[vectors, emulated], [emulated, vectors]] {
+		assert_eq!(crate::Calibration::new(8).faster(kernels), vectors);
+	}
+}
+
+#[test]
 fn idle_proofs_verify() {
 	let account = [5; 32];
 	let seed = IdleSeed { genesis: &[1; 32], parent: &[2; 32], account: &account, nonce: 3 };
 	// About 4 of the 1,024 tickets win.
 	let difficulty = Difficulty((1 << 30) / 8 / 4);
-	for engine in engines() {
+	for engine in engines(Kernel::all()) {
 		let proof = engine.idle(&seed, difficulty, &|| false).expect("a nonce with a winning ticket");
 		assert!(proof.verify(&seed, difficulty).is_ok(), "{}", name(&engine));
 		assert!(proof.verify(&IdleSeed { nonce: 4, ..seed }, difficulty).is_err());

@@ -11,7 +11,7 @@ use std::sync::{
 };
 
 use super::{engines, name, reference, tensor, Fill, FILLS};
-use crate::{Engine, EngineError, Miner, MiningTarget, NoMiner, PlanError, StepTensors, UnitPlan};
+use crate::{Engine, EngineError, Kernel, Miner, MiningTarget, NoMiner, PlanError, StepTensors, UnitPlan};
 
 fn matmul(a: Value, b: Value, transpose_a: bool, transpose_b: bool, shift: u8, rounding: Rounding) -> Op {
 	let activation = if transpose_a { Activation::Identity } else { Activation::Relu };
@@ -106,9 +106,10 @@ impl Miner for Fickle {
 
 #[test]
 fn new_targets_go_on_with_the_same_product() {
-	let plan = plan(inference(1024, 2048, 40), vec![0], Fill::Random(11));
+	// Eight sections: two threads compute at most two in a turn, and of four turns at least two have tickets.
+	let plan = plan(inference(2048, 2048, 40), vec![0], Fill::Random(11));
 	let (trace, _) = reference::run(&plan);
-	for engine in engines() {
+	for engine in engines(Kernel::all()) {
 		let miner = Fickle { asked: AtomicU32::new(0), won: Mutex::default() };
 		assert_eq!(engine.run(&plan, &miner).unwrap().trace, trace, "{}", name(&engine));
 		let won = miner.won.into_inner();
@@ -155,7 +156,7 @@ impl Miner for Recorder {
 fn check(plan: &UnitPlan) {
 	let program = &*plan.program;
 	let (trace, parameters) = reference::run(plan);
-	for engine in engines() {
+	for engine in engines(Kernel::all()) {
 		let plain = engine.run(plan, &NoMiner).unwrap();
 		for (at, (expected, actual)) in trace.0.iter().zip(&plain.trace.0).enumerate() {
 			let (step, op) = OpIndex(at as u32).split(program);
@@ -282,7 +283,7 @@ fn replayed_steps_are_those_of_the_unit() {
 		assert_eq!(tensors.outputs.len(), ops);
 		assert!(tensors.outputs.iter().zip(&tensors.commitments).all(|(tensor, known)| tensor.commitment() == *known));
 	};
-	for engine in engines() {
+	for engine in engines(Kernel::all()) {
 		let keeper = Keeper { kept: Mutex::default(), steps: AtomicU32::new(0) };
 		assert_eq!(engine.run(&plan, &keeper).unwrap(), unit);
 		let entered = keeper.kept.into_inner();
@@ -363,7 +364,7 @@ fn bad_plans_and_cancelled_units_are_refused() {
 
 #[test]
 fn commitments_are_those_of_the_bytes() {
-	for engine in engines() {
+	for engine in engines(Kernel::all()) {
 		for blocks in [1, 255, 256, 257, 512, 513, 768, 1025, 1300] {
 			let bytes = super::bytes(blocks * 1024, Fill::Random(blocks as u64));
 			assert_eq!(engine.commit(&bytes), Commitment::of(&bytes), "{} {blocks}", name(&engine));
@@ -384,7 +385,7 @@ fn merging_is_the_mean() {
 				tensors.collect()
 			})
 			.collect();
-		for engine in engines() {
+		for engine in engines(Kernel::all()) {
 			let merged = engine.merge(&sets).unwrap();
 			assert_eq!(merged.len(), shapes.len());
 			for (index, (commitment, tensor)) in merged.iter().enumerate() {
