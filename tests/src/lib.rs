@@ -1,7 +1,9 @@
 //! What the end-to-end tests share: a small dataset and a small task that take real nodes seconds.
 
 pub mod forge;
+pub mod import;
 pub mod peer;
+pub mod product;
 pub mod transfer;
 
 use std::{

@@ -3,6 +3,7 @@ use labora_tensor::{operand, BlockIndex, I32Block, I8Block, BLOCK, BLOCK_ELEMENT
 
 use crate::{
 	arithmetic::{activate, argmax, metrics, quantize, rounding_bits, scale, sgd, softmax_gradient},
+	product::add_products,
 	Op, OpIndex, Program, StepContext,
 };
 
@@ -68,17 +69,7 @@ pub fn right_strip(bytes: &[u8], transposed: bool) -> Vec<i8> {
 /// The plain 32x32 tile of a product.
 fn tile(left: &[i8], right: &[i8]) -> Box<I32Block> {
 	let mut acc = Box::new([0i32; BLOCK_ELEMENTS]);
-	let k = left.len() / BLOCK;
-	if k == 0 {
-		return acc;
-	}
-	for (a_row, out) in left.chunks_exact(k).zip(acc.chunks_exact_mut(BLOCK)) {
-		for (a, b_row) in a_row.iter().zip(right.chunks_exact(BLOCK)) {
-			for (out, b) in out.iter_mut().zip(b_row) {
-				*out += i32::from(*a) * i32::from(*b);
-			}
-		}
-	}
+	add_products(&mut acc, left, right, 0..left.len() / BLOCK, 0);
 	acc
 }
 

@@ -18,10 +18,12 @@ extern crate alloc;
 pub mod arithmetic;
 mod eval;
 mod graph;
+mod product;
 mod program;
 mod trace;
 
 pub use eval::{left_strip, right_strip, EvalError, OutputBlock};
 pub use graph::{Activation, Graph, GraphError, Op, Parameters, Rounding, Value, MAX_OPS, MAX_PARAMETERS};
+pub use product::add_products;
 pub use program::{Need, OpInfo, Product, Program, Region, MAX_K, MAX_METRICS_BATCH, MIN_ELIGIBLE_K};
 pub use trace::{trace_chunk, OpIndex, RoundingKey, RunningMetrics, StepContext, Trace, COMMITMENTS_PER_CHUNK};

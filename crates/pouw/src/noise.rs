@@ -90,13 +90,24 @@ pub fn add(seed: &Seed, side: Side, tile: u32, strip: &mut [i8]) {
 	let lines = dense(seed, side, rank, tile.saturating_mul(BLOCK as u32), BLOCK as u32);
 	let permutations = cycles(seed, side, rank, k as u32);
 	let edges: Vec<_> = (0..k).map(|l| edge(&permutations, rank, l)).collect();
-	for (i, line) in lines.chunks_exact(rank as usize).enumerate() {
-		for (l, (plus, minus)) in edges.iter().enumerate() {
-			let at = match side {
-				Side::Left => i * k + l,
-				Side::Right => l * BLOCK + i,
-			};
-			strip[at] = strip[at].wrapping_add(line[*plus] - line[*minus]);
+	let rank = rank as usize;
+	match side {
+		Side::Left => {
+			for (row, line) in strip.chunks_exact_mut(k.max(1)).zip(lines.chunks_exact(rank)) {
+				for (x, (plus, minus)) in row.iter_mut().zip(&edges) {
+					*x = x.wrapping_add(line[*plus] - line[*minus]);
+				}
+			}
+		}
+		Side::Right => {
+			// A line is a column: turned, a row of the strip takes two rows of the factor.
+			let turned: Vec<i8> = (0..rank * BLOCK).map(|at| lines[at % BLOCK * rank + at / BLOCK]).collect();
+			for (row, (plus, minus)) in strip.chunks_exact_mut(BLOCK).zip(&edges) {
+				let (plus, minus) = (&turned[plus * BLOCK..][..BLOCK], &turned[minus * BLOCK..][..BLOCK]);
+				for ((x, plus), minus) in row.iter_mut().zip(plus).zip(minus) {
+					*x = x.wrapping_add(plus - minus);
+				}
+			}
 		}
 	}
 }

@@ -1,5 +1,6 @@
 //! From a noised tile to a number.
 
+use labora_graph::add_products;
 use labora_tensor::{BLOCK, BLOCK_ELEMENTS};
 use sha2::{Digest, Sha256};
 use sp_core::U256;
@@ -58,19 +59,9 @@ pub fn fold_tile(left: &[i8], right: &[i8]) -> FoldState {
 	let rank = noise_rank(k as u32) as usize;
 	let mut accumulators = [0i32; BLOCK_ELEMENTS];
 	let mut state = FoldState::default();
-	let mut from = 0;
-	while from < k {
-		let to = k.min(from + rank);
-		for (a_row, out) in left.chunks_exact(k).zip(accumulators.chunks_exact_mut(BLOCK)) {
-			for (a, b_row) in a_row[from..to].iter().zip(right.chunks_exact(BLOCK).skip(from)) {
-				let u = i32::from(*a) + 128;
-				for (out, b) in out.iter_mut().zip(b_row) {
-					*out = out.wrapping_add(u * i32::from(*b));
-				}
-			}
-		}
+	for from in (0..k).step_by(rank) {
+		add_products(&mut accumulators, left, right, from..k.min(from + rank), 128);
 		state.fold(&accumulators);
-		from = to;
 	}
 	state
 }

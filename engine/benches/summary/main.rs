@@ -167,14 +167,15 @@ fn degenerate(report: &mut Report, engine: &Engine, quick: bool) {
 	report.ratio("tickets of operands of rank 1 by honest ones, speed", Aim::AtMost(1.02), honest, rank_one, "");
 }
 
-/// What `labora-measure` printed: `| k | bytes | Wasm (least, most) | native (least, most) |`.
-fn proofs(report: &mut Report, measured: Option<&str>) {
+/// What `labora-measure` printed: rows `| k | bytes | Wasm (least, most) | native (least, most) |`, then
+/// `| block | bytes | extrinsics | import (least, most) | by an idle one's in turns (least, most) |`.
+fn measured(report: &mut Report, file: Option<&str>) {
 	let missing = "labora-measure did not run";
-	let text = measured.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
-	let cell = |k: &str, column: usize| -> Option<Samples> {
-		let row = text.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
-		let cells = row.filter(|cells| cells.get(1) == Some(&k)).find(|cells| cells.len() == 6)?;
-		let numbers = cells[column].replace(['(', ')', ','], " ");
+	let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+	let cell = |name: &str, column: usize| -> Option<Samples> {
+		let mut rows = text.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+		let cells = rows.find(|cells| cells.get(1) == Some(&name))?;
+		let numbers = cells.get(column)?.replace(['(', ')', ','], " ");
 		let numbers: Option<Vec<f64>> = numbers.split_whitespace().map(|number| number.parse().ok()).collect();
 		numbers.filter(|numbers| numbers.len() == 3).map(Samples)
 	};
@@ -182,10 +183,12 @@ fn proofs(report: &mut Report, measured: Option<&str>) {
 		report.median(&format!("work proof in Wasm, k = {k}"), Aim::AtMost(wasm), cell(k, 3), missing);
 	}
 	report.median("work proof native, k = 1024", Aim::AtMost(0.3), cell("1024", 4), missing);
-	report.missing(
-		"import of a block with a proof by an empty block, time",
+	let (useful, idle) = ("useful block, k = 1024", "idle block");
+	report.ratio_of_turns(
+		"import of a block with a proof, k = 1024, by an empty block, time",
 		Aim::AtMost(1.5),
-		"labora-measure has no such row yet",
+		[cell(useful, 4), cell(idle, 4), cell(useful, 5)],
+		missing,
 	);
 }
 
@@ -213,7 +216,7 @@ fn main() {
 	products(&mut report, &engine, &python, options.quick);
 	units(&mut report, &engine, &python, options.quick);
 	degenerate(&mut report, &engine, options.quick);
-	proofs(&mut report, options.measure.as_deref());
+	measured(&mut report, options.measure.as_deref());
 	report.median(
 		"new parent in a 4096^3 product: to a proof on it",
 		Aim::AtMost(20.0),

@@ -91,9 +91,15 @@ impl Report {
 
 	/// A row of two times: the first by the second. The ratio of the least of both; the spread is that of turns.
 	pub fn ratio(&mut self, name: &str, aim: Aim, over: Option<Samples>, under: Option<Samples>, reason: &str) {
-		let (Some(over), Some(under)) = (over, under) else { return self.missing(name, aim, reason) };
+		let turns = over.as_ref().zip(under.as_ref()).map(|(over, under)| over.by(under));
+		self.ratio_of_turns(name, aim, [over, under, turns], reason);
+	}
+
+	/// The same of two times that were measured elsewhere, where their ratios in turns are known.
+	pub fn ratio_of_turns(&mut self, name: &str, aim: Aim, times: [Option<Samples>; 3], reason: &str) {
+		let [Some(over), Some(under), Some(turns)] = times else { return self.missing(name, aim, reason) };
 		let times = json!([over.least(), under.least()]);
-		self.row(name, aim, "ratio", over.least() / under.least(), &over.by(&under), times);
+		self.row(name, aim, "ratio", over.least() / under.least(), &turns, times);
 	}
 
 	/// A row of milliseconds: their median.
