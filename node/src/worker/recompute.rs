@@ -136,6 +136,7 @@ pub(crate) async fn run<B: Fn() -> Hash + Send>(recomputer: Recomputer<B>) {
 			continue;
 		};
 		match made {
+			// It may have been in the store already.
 			Ok(()) => fetcher.came(&tensor),
 			Err(error) if error.is_cancelled() => {
 				log::info!(target: LOG_TARGET, "♻️  Tensor {tensor} is not computed again: it came, or nobody wants it any more")
@@ -275,6 +276,8 @@ impl Work {
 		}
 		self.tensors.keep(&made)?;
 		self.units.inc();
+		// Others of them may be wanted, too.
+		made.iter().for_each(|(commitment, _)| self.pace.fetcher.came(commitment));
 		Ok(())
 	}
 
