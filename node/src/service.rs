@@ -39,7 +39,12 @@ use crate::{
 	metrics, rpc, startup,
 	tensor_store::TensorStore,
 	watcher::{self, WatchConfig},
-	worker::{self, WorkerConfig, WorkerStatus},
+	worker::{
+		self,
+		chain::RuntimeChain,
+		recompute::{self, Recomputer},
+		WorkerConfig, WorkerStatus,
+	},
 };
 
 /// Executes the runtime. It needs no host functions but the SDK's.
@@ -362,7 +367,7 @@ fn start_network<N: NetworkBackend<Block, Hash>>(
 	Ok((Network { service, system_rpc, transactions, sync, tensors: (tensors, questions) }, protocol))
 }
 
-/// Serves tensors to peers, and fetches from them what is asked of the fetcher.
+/// Serves tensors to peers, and fetches from them, or makes again, what is asked of the fetcher.
 fn start_exchange(
 	config: &Configuration,
 	task_manager: &TaskManager,
@@ -376,6 +381,16 @@ fn start_exchange(
 	let (protocol, questions) = network.tensors.clone();
 	let peers = exchange::NetworkPeers { network: network.service.clone(), sync: network.sync.clone(), protocol };
 	let spawn = task_manager.spawn_handle();
+	let (chain, best) = (Arc::new(RuntimeChain::new(client.clone())), client.clone());
+	let recomputer = Recomputer {
+		chain,
+		best: move || best.info().best_hash,
+		store: store.clone(),
+		fetcher: fetcher.clone(),
+		units: metrics.recomputed.clone(),
+		patience: recompute::PATIENCE,
+	};
+	spawn.spawn("tensor-recompute", TENSOR_TASKS, recompute::run(recomputer));
 	spawn.spawn("tensor-fetcher", TENSOR_TASKS, fetcher.clone().run(Arc::new(peers), metrics.clone()));
 	spawn.spawn("tensor-server", TENSOR_TASKS, exchange::server::run(store.clone(), questions, metrics));
 	spawn.spawn_blocking("tensor-pins", TENSOR_TASKS, exchange::pins::run(client, store));

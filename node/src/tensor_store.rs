@@ -171,6 +171,14 @@ impl TensorStore {
 		Ok(true)
 	}
 
+	/// Makes room for so many bytes that are about to be kept. Whether there is enough.
+	pub fn make_room(&self, bytes: u64) -> io::Result<bool> {
+		let mut ledger = self.ledger.lock();
+		let Ok(removed) = ledger.make_room(bytes, SystemTime::now()) else { return Ok(false) };
+		self.remove_all(&removed)?;
+		Ok(true)
+	}
+
 	/// Where a tensor is kept.
 	fn path(&self, commitment: &Commitment) -> PathBuf {
 		let name = commitment.to_string();

@@ -11,7 +11,7 @@ use labora_cli::{
 	replay::{self, ReplayError, Verdict},
 };
 use labora_pouw::params::IDLE_HANDICAP;
-use labora_primitives::{AccountId, Balance, TaskId, Usefulness};
+use labora_primitives::{AccountId, Balance, ResultRecord, TaskId, Usefulness};
 use sp_crypto_hashing::twox_128;
 use subxt::{rpcs::rpc_params, utils::H256};
 
@@ -60,8 +60,8 @@ pub async fn supply(client: &Client, at: H256) -> Result<Supply> {
 	Ok(Supply { issued, owned })
 }
 
-/// The accepted results of a task at a block: round, unit, worker, root of the trace.
-pub async fn accepted(client: &Client, at: H256, task: TaskId) -> Result<Vec<(u32, u16, AccountId, [u8; 32])>> {
+/// The accepted results of a task at a block, with round and unit.
+pub async fn accepted(client: &Client, at: H256, task: TaskId) -> Result<Vec<(u32, u16, ResultRecord)>> {
 	let (at, mut results) = (Some(at), Vec::new());
 	let (Some(spec), Some(info)) = (client.task_spec(at, task).await?, client.task_info(at, task).await?) else {
 		return Ok(results);
@@ -69,7 +69,7 @@ pub async fn accepted(client: &Client, at: H256, task: TaskId) -> Result<Vec<(u3
 	for round in 0..=info.round.min(spec.job.rounds().saturating_sub(1)) {
 		for unit in 0..spec.job.units() {
 			if let Some(result) = client.unit_result(at, task, round, unit).await? {
-				results.push((round, unit, result.worker, result.trace_root.0));
+				results.push((round, unit, result));
 			}
 		}
 	}

@@ -37,7 +37,7 @@ const BOND: u32 = 300;
 /// Difficulty of the first block, for each millisecond of the block time: four miners on two cores take about as long as they should.
 const INITIAL_DIFFICULTY: u64 = (1 << 37) / 3_000;
 /// How long a node may take to answer after it was started.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a node of a cluster is to be.
 #[derive(Clone, Debug, Default)]

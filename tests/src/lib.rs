@@ -114,8 +114,17 @@ pub async fn wait_for_finality(client: &Client, height: u64, seconds: u64) -> Re
 
 /// Most memory that a node had, MiB.
 pub fn peak_memory(node: &Node) -> Result<u64> {
+	memory_field(node, "VmHWM:")
+}
+
+/// Memory that a node has, MiB.
+pub fn memory(node: &Node) -> Result<u64> {
+	memory_field(node, "VmRSS:")
+}
+
+fn memory_field(node: &Node, name: &str) -> Result<u64> {
 	let status = std::fs::read_to_string(format!("/proc/{}/status", node.id()))?;
-	let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the peak")?;
+	let line = status.lines().find_map(|line| line.strip_prefix(name)).context("the process's memory")?;
 	Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
 }
 

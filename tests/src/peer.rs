@@ -1,13 +1,14 @@
 //! A peer without a node behind it: the SDK's network on a database that somebody wrote by hand. It serves blocks that it never executed,
-//! and answers about tensors what it is told to.
+//! answers about tensors what it is told to, and sends anything at all as votes.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{anyhow, Context, Result};
 use async_trait::async_trait;
 use codec::{Decode, Encode};
 use labora_node::{
 	cli::Cli,
+	consensus::finality,
 	exchange::{
 		self,
 		protocol::{Question, MAX_QUESTION_BYTES},
@@ -24,8 +25,8 @@ use sc_consensus::{
 use sc_network::{
 	config::FullNetworkConfiguration,
 	request_responses::{IncomingRequest, OutgoingResponse},
-	service::traits::NetworkService,
-	Litep2pNetworkBackend, NetworkBackend, ProtocolName,
+	service::traits::{MessageSink, NetworkService, NotificationEvent, ValidationResult},
+	Litep2pNetworkBackend, Multiaddr, NetworkBackend, ProtocolName,
 };
 use sc_network_sync::SyncingService;
 use sc_service::{BuildNetworkParams, PartialComponents, TaskManager};
@@ -35,11 +36,12 @@ use sp_runtime::{
 	traits::{Block as _, Header},
 	Justifications,
 };
+use tokio::sync::watch;
 
 /// Largest answer about tensors that this peer can send: more than any node takes.
 pub const LARGEST_ANSWER: u64 = 16 << 20;
-/// How long it may take until the network listens.
-const START: Duration = Duration::from_secs(20);
+/// How long it may take until the network listens, or a stream is open.
+const START: Duration = Duration::from_secs(60);
 
 /// A running peer. It ends when dropped.
 pub struct Peer {
@@ -49,6 +51,9 @@ pub struct Peer {
 	pub questions: async_channel::Receiver<IncomingRequest>,
 	sync: Arc<SyncingService<opaque::Block>>,
 	tensors: ProtocolName,
+	votes: ProtocolName,
+	/// Where votes to the node go that it exchanges them with.
+	votes_out: watch::Receiver<Option<Arc<dyn MessageSink>>>,
 	tasks: TaskManager,
 	/// Without these handles the network ends.
 	_handles: Box<dyn Send>,
@@ -72,7 +77,27 @@ impl Peer {
 		}
 		type Network = Litep2pNetworkBackend;
 		let mut net_config = FullNetworkConfiguration::<_, _, Network>::new(&config.network, None);
-		let tensors = exchange::protocol_name(client.chain_info().genesis_hash, config.chain_spec.fork_id());
+		let metrics = <Network as NetworkBackend<opaque::Block, H256>>::register_notification_metrics(None);
+		let genesis = client.chain_info().genesis_hash;
+		let mut votes = finality::add_protocol::<Network>(&config, &genesis, &mut net_config, metrics.clone());
+		let (votes_name, (sinks, votes_out)) = (votes.name.clone(), watch::channel(None));
+		task_manager.spawn_handle().spawn("votes", None, async move {
+			while let Some(event) = votes.notifications.next_event().await {
+				match event {
+					NotificationEvent::ValidateInboundSubstream { result_tx, .. } => {
+						let _ = result_tx.send(ValidationResult::Accept);
+					}
+					NotificationEvent::NotificationStreamOpened { peer, .. } => {
+						sinks.send_replace(votes.notifications.message_sink(&peer).map(Arc::from));
+					}
+					NotificationEvent::NotificationStreamClosed { .. } => {
+						sinks.send_replace(None);
+					}
+					NotificationEvent::NotificationReceived { .. } => {}
+				}
+			}
+		});
+		let tensors = exchange::protocol_name(genesis, config.chain_spec.fork_id());
 		let (sender, questions) = async_channel::bounded(64);
 		net_config.add_request_response_protocol(
 			<Network as NetworkBackend<opaque::Block, H256>>::request_response_config(
@@ -95,11 +120,23 @@ impl Peer {
 			block_announce_validator_builder: None,
 			warp_sync_config: None,
 			block_relay: None,
-			metrics: <Network as NetworkBackend<opaque::Block, H256>>::register_notification_metrics(None),
+			metrics,
 			gap_sync_body_policy: None,
 		})?;
 		let handles = Box::new((system_rpc, transactions, bitswap));
-		Ok(Self { network, questions, sync, tensors, tasks: task_manager, _handles: handles })
+		let (votes, tasks) = (votes_name, task_manager);
+		Ok(Self { network, questions, sync, tensors, votes, votes_out, tasks, _handles: handles })
+	}
+
+	/// Opens a stream of votes to the node of an address, and gives where they go.
+	pub async fn votes(&self, node: &str) -> Result<Arc<dyn MessageSink>> {
+		let address: Multiaddr = node.parse().context("an address")?;
+		let added = self.network.add_peers_to_reserved_set(self.votes.clone(), HashSet::from([address]));
+		added.map_err(|error| anyhow!(error))?;
+		let mut sinks = self.votes_out.clone();
+		let open = sinks.wait_for(Option::is_some);
+		let sink = tokio::time::timeout(START, open).await.context("the node takes no votes")??.clone();
+		sink.context("a stream of votes")
 	}
 
 	/// Its address.

@@ -84,7 +84,7 @@ impl Pair {
 		self.from.tree(&commitment)?.context("it can be served")?;
 		let mut arrivals = self.fetcher.arrivals();
 		let began = Instant::now();
-		self.fetcher.want(&[Wanted { commitment, bytes: bytes.len() as u64 }]);
+		self.fetcher.want(&[Wanted { commitment, bytes: bytes.len() as u64, made_by: None }]);
 		tokio::time::timeout(LIMIT, arrivals.changed()).await.context("the tensor arrives")??;
 		let took = began.elapsed().as_secs_f64();
 		ensure!(self.to.get(&commitment)?.as_deref() == Some(bytes));

@@ -15,7 +15,7 @@ use codec::Encode;
 use futures::{stream::FuturesUnordered, StreamExt};
 use labora_cli::{
 	client::{Call, Client},
-	replay, signer,
+	replay, signer, tasks, workers,
 };
 use labora_demo::{network::address, node::Node};
 use labora_node::{
@@ -25,7 +25,7 @@ use labora_node::{
 	},
 	tensor_store::TensorStore,
 };
-use labora_primitives::{AccountId, Balance, Phase, TaskId};
+use labora_primitives::{money::round_budget, AccountId, Balance, Phase, TaskId};
 use labora_tensor::Commitment;
 use labora_tests::{
 	forge::{pair, write_specification},
@@ -60,7 +60,7 @@ async fn is_registered(client: &Client, secret: &str) -> Result<bool> {
 }
 
 /// Workers of all accepted results of a task.
-async fn workers(client: &Client, task: TaskId) -> Result<BTreeSet<AccountId>> {
+async fn workers_of(client: &Client, task: TaskId) -> Result<BTreeSet<AccountId>> {
 	let records = replay::fetch(client, task, false).await?;
 	Ok(records.results.iter().flatten().flatten().map(|result| result.worker.clone()).collect())
 }
@@ -89,7 +89,7 @@ async fn strangers_join_and_get_what_they_need_from_each_other() -> Result<()> {
 	let task = register(&client, &draft).await?;
 	let progress = wait_for(&client, task, 240, |progress| progress.ended()).await?;
 	ensure!(progress.info.phase == Phase::Completed);
-	let joined = workers(&client, task).await?;
+	let joined = workers_of(&client, task).await?;
 	ensure!(joined == [account("//Miner"), account("//Bob")].into(), "{joined:?}");
 	let records = replay::fetch(&client, task, false).await?;
 	let verdict = replay::run(&records, &folder, None, 2, None, &|_| ())?;
@@ -115,6 +115,61 @@ async fn strangers_join_and_get_what_they_need_from_each_other() -> Result<()> {
 	watcher.stop()?;
 	second.stop()?;
 	first.stop()
+}
+
+/// Blocks after the last result until its audit is drawn and can be answered.
+const AUDITED: u64 = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_data_goes_on_when_all_parameters_are_gone() -> Result<()> {
+	let dir = tempfile::tempdir()?;
+	let folder = small_dataset(dir.path(), 480)?;
+	let miner = ["--dev", "--mine", "--mining-threads", "1"];
+	let first = Node::start(&dir.path().join("first"), &[&miner[..], &["--slots", "2"]].concat())?;
+	let client = Client::connect(first.url()).await?;
+	let joining =
+		["--slots", "0", "--miner-key", "//Bob", "--force-authoring", "--bootnodes", &address(&client).await?];
+	let second = Node::start(&dir.path().join("second"), &[&miner[..], &joining].concat())?;
+	let joined = Client::connect(second.url()).await?;
+
+	// The first computes two of four rounds alone; then the escrow is spent.
+	let mut draft = small_training(&folder, 4, 40)?;
+	let two_rounds = 2 * round_budget(draft.spec.price, draft.spec.job.units());
+	draft.escrow = two_rounds;
+	let task = register(&client, &draft).await?;
+	let progress = wait_for(&client, task, 180, |progress| progress.info.phase == Phase::Unfunded).await?;
+	ensure!(progress.info.round == 2);
+	// It leaves when it has shown what audits ask for, and takes all parameters with it.
+	wait_for_height(&client, progress.best.height + AUDITED, HEIGHT_TIMEOUT).await?;
+	until("every audit is answered", || async {
+		Ok(client.disputes(Some(client.best().await?.hash), None).await?.is_empty())
+	})
+	.await?;
+	let leaving = workers::leave(&client, &signer::load("//Miner")?).await?;
+	wait_for_height(&joined, leaving.height, HEIGHT_TIMEOUT).await?;
+	first.stop()?;
+
+	// The second has the dataset, and nobody to ask for anything else.
+	for (commitment, tensor) in &draft.tensors {
+		joined.upload(commitment, tensor.bytes(), |_| ()).await?;
+	}
+	for parameters in &progress.info.parameters {
+		ensure!(joined.tensor_size(parameters).await?.is_none(), "the second has the parameters already");
+	}
+	workers::register(&joined, &signer::load("//Bob")?, 2, 1_024).await?;
+	tasks::fund(&joined, &signer::load("//Alice")?, task, two_rounds).await?;
+	let progress = wait_for(&joined, task, 240, |progress| progress.ended()).await?;
+	ensure!(progress.info.phase == Phase::Completed);
+	ensure!(workers_of(&joined, task).await? == [account("//Miner"), account("//Bob")].into());
+	let log = second.log_text();
+	ensure!(
+		log.contains("No connected peer serves tensor") && log.contains("Computed tensor"),
+		"it was not computed again"
+	);
+	let records = replay::fetch(&joined, task, false).await?;
+	let verdict = replay::run(&records, &folder, None, 2, None, &|_| ())?;
+	ensure!(matches!(verdict, replay::Verdict::Agrees { rounds: 4, .. }), "{verdict:?}");
+	second.stop()
 }
 
 /// Memory that hostile peers may cost, MiB: 32 answers of a MiB, some copies of them, and what else goes on meanwhile.
@@ -186,7 +241,7 @@ async fn liars_and_floods_stop_nobody() -> Result<()> {
 	}
 	let progress = wait_for(&client, task, 240, |progress| progress.ended()).await?;
 	ensure!(progress.info.phase == Phase::Completed);
-	ensure!(workers(&client, task).await? == [account("//Bob")].into());
+	ensure!(workers_of(&client, task).await? == [account("//Bob")].into());
 
 	// A flood of questions: the node goes on importing blocks, and does not answer most of them. (A ban, as the server's own tests have
 	// it, takes more questions than a slow machine can send.)

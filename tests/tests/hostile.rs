@@ -15,9 +15,9 @@ use labora_node::exchange::{NetworkPeers, Peers};
 use labora_runtime::Block;
 use labora_tests::{
 	forge::{change, export, write_specification, FORGERIES},
-	peak_memory,
+	memory, peak_memory,
 	peer::Peer,
-	wait_for_height, HEIGHT_TIMEOUT,
+	wait_for_finality, wait_for_height, HEIGHT_TIMEOUT,
 };
 use sc_network::{service::traits::NetworkBlock, PeerId};
 use subxt::rpcs::rpc_params;
@@ -102,6 +102,11 @@ const REQUESTS: usize = 20_000;
 const AT_ONCE: usize = 256;
 /// Memory that they may cost, MiB.
 const MEMORY: u64 = 256;
+
+/// Messages that each of the two nodes is sent, all of them no votes.
+const MESSAGES: u32 = 500_000;
+/// How long they may take. They are not to be fast, but to come to an end.
+const DELIVERY: Duration = Duration::from_secs(300);
 
 /// A request for the header of block 1 alone, as the SDK's protocol encodes it; and one that means nothing.
 fn request(right: bool) -> Vec<u8> {
@@ -193,6 +198,64 @@ async fn floods_of_requests_and_announcements_stop_nobody() -> Result<()> {
 		ensure!(header.is_none(), "the node keeps a forged block");
 	}
 	drop(flooder);
+	node.stop()?;
+	miner.stop()
+}
+
+/// A million messages of a few bytes each, where votes are expected: half of them to a node that mines and votes, half to one that follows. No
+/// two are the same, so none is known already, and what is wrong costs reputation by its bytes: a few cost too little to be banned for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_tiny_messages_stop_nobody() -> Result<()> {
+	let dir = tempfile::tempdir()?;
+	let spec = dir.path().join("dev.json");
+	write_specification(&spec)?;
+	let mining = ["--dev", "--mine", "--slots", "0", "--mining-threads", "1"];
+	let miner = Node::start(&dir.path().join("miner"), &mining)?;
+	let mined = Client::connect(miner.url()).await?;
+	let node = Node::start(&dir.path().join("node"), &["--chain", "dev", "--bootnodes", &address(&mined).await?])?;
+	let client = Client::connect(node.url()).await?;
+	wait_for_height(&client, HEIGHT, HEIGHT_TIMEOUT).await?;
+	let (mut flooders, mut sinks) = (Vec::new(), Vec::new());
+	for (name, target) in [("first", &mined), ("second", &client)] {
+		let target = address(target).await?;
+		let flooder = Peer::start(&spec, &dir.path().join(name), &[], Some(&target)).await?;
+		sinks.push(flooder.votes(&target).await?);
+		flooders.push(flooder);
+	}
+
+	// As many blocks as come in the time that the flood took are compared with those that came in it.
+	let calm = 15;
+	let (height, began) = (mined.best().await?.height, Instant::now());
+	wait_for_height(&mined, height + calm, HEIGHT_TIMEOUT).await?;
+	let calm = began.elapsed().as_secs_f64() / (mined.best().await?.height - height) as f64;
+	let before = [memory(&miner)?, memory(&node)?];
+	let (height, began) = (mined.best().await?.height, Instant::now());
+	let floods = sinks.iter().map(|sink| async {
+		for message in 0..MESSAGES {
+			sink.send_async_notification(message.to_le_bytes().into()).await.context("the node cut the line")?;
+		}
+		anyhow::Ok(())
+	});
+	tokio::time::timeout(DELIVERY, futures::future::try_join_all(floods))
+		.await
+		.context("a message waits for ever")??;
+	let took = began.elapsed().as_secs_f64();
+	// What is still on its way or waits to be looked at counts, too.
+	wait_for_height(&client, mined.best().await?.height + 3, HEIGHT_TIMEOUT).await?;
+	let (blocks, seconds) = (mined.best().await?.height - height, began.elapsed().as_secs_f64());
+	let peak = [peak_memory(&miner)?, peak_memory(&node)?];
+	println!(
+		"{} messages in {took:.1} s; a block every {calm:.2} s before and every {:.2} s during them; memory {before:?} MiB before, at most {peak:?}",
+		2 * MESSAGES,
+		seconds / blocks as f64,
+	);
+	for (before, peak) in before.into_iter().zip(peak) {
+		ensure!(peak.saturating_sub(before) < MEMORY, "{before} MiB before, {peak} at the peak");
+	}
+	// They still exchange real ones: what comes after the flood becomes final.
+	let height = mined.best().await?.height;
+	wait_for_finality(&client, height, HEIGHT_TIMEOUT).await?;
+	drop(flooders);
 	node.stop()?;
 	miner.stop()
 }

@@ -54,6 +54,12 @@ impl Included {
 }
 
 impl Client {
+	/// The events of a block, as long as the node keeps its state.
+	pub async fn events(&self, block: H256) -> Result<Vec<ChainEvent>, ClientError> {
+		let events = self.online.at_block(block).await?.events().fetch().await?;
+		events.iter().map(|event| Ok(ChainEvent::of(event?))).collect()
+	}
+
 	/// Signs and sends a call and waits until it is in a block of the best chain.
 	///
 	/// Not until that block is final: without enough validators that takes as long as they are away.

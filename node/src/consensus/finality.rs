@@ -38,8 +38,10 @@ const GOSSIP_DURATION: Duration = Duration::from_millis(333);
 
 /// Where votes travel.
 pub struct VoteProtocol {
-	name: ProtocolName,
-	notifications: Box<dyn NotificationService>,
+	/// Its name.
+	pub name: ProtocolName,
+	/// The messages that come and go.
+	pub notifications: Box<dyn NotificationService>,
 }
 
 /// Adds the votes' protocol to the network.

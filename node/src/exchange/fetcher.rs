@@ -13,6 +13,7 @@ use std::{
 
 use codec::Encode;
 use futures::{future::BoxFuture, stream::FuturesUnordered, FutureExt, StreamExt};
+use labora_primitives::UnitRef;
 use labora_tensor::Commitment;
 use parking_lot::Mutex;
 use sc_network::{PeerId, ReputationChange};
@@ -59,6 +60,8 @@ pub enum WantState {
 	Fetching,
 	/// No connected peer serves it; they are asked again.
 	Unserved,
+	/// No connected peer serves it; it is computed again, and peers are asked meanwhile.
+	Recomputing,
 	/// The store is full.
 	NoRoom,
 }
@@ -78,6 +81,10 @@ pub struct WantStatus {
 
 struct Want {
 	bytes: u64,
+	/// The unit that it is an output of.
+	made_by: Option<UnitRef>,
+	/// Whether it is computed again.
+	recomputing: bool,
 	state: WantState,
 	since: Instant,
 	/// When it was asked for the last time.
@@ -90,6 +97,15 @@ struct Want {
 }
 
 impl Want {
+	/// Where it is, for the RPC.
+	fn shown(&self) -> WantState {
+		match self.state {
+			WantState::Fetching | WantState::NoRoom => self.state,
+			_ if self.recomputing => WantState::Recomputing,
+			_ => self.state,
+		}
+	}
+
 	/// Says once what is missing for long.
 	fn name(&mut self, tensor: &Commitment, now: Instant) {
 		if self.named || now.saturating_duration_since(self.since) < NAME_AFTER {
@@ -97,7 +113,7 @@ impl Want {
 		}
 		let bytes = self.bytes;
 		match self.state {
-			WantState::Queued | WantState::Fetching => return,
+			WantState::Queued | WantState::Fetching | WantState::Recomputing => return,
 			WantState::NoRoom => {
 				log::warn!(target: LOG_TARGET, "There is no room for tensor {tensor} ({bytes} bytes): raise --tensor-quota")
 			}
@@ -130,14 +146,24 @@ impl Fetcher {
 	pub fn want(&self, wanted: &[Wanted]) {
 		let now = Instant::now();
 		let mut wants = self.wants.lock();
-		for Wanted { commitment, bytes } in wanted {
+		for Wanted { commitment, bytes, made_by } in wanted {
 			if let Some(want) = wants.get_mut(commitment).filter(|want| want.bytes == *bytes) {
 				want.asked = now;
+				want.made_by = made_by.or(want.made_by);
 			} else if !is_tensor(*bytes) {
 				log::debug!(target: LOG_TARGET, "Tensor {commitment} of {bytes} bytes cannot be fetched: no node keeps such a one");
 			} else if wants.len() < MAX_WANTED && !wants.contains_key(commitment) {
-				let (state, pauses) = (WantState::Queued, PAUSES);
-				let want = Want { bytes: *bytes, state, since: now, asked: now, next: now, pauses, named: false };
+				let want = Want {
+					bytes: *bytes,
+					made_by: *made_by,
+					recomputing: false,
+					state: WantState::Queued,
+					since: now,
+					asked: now,
+					next: now,
+					pauses: PAUSES,
+					named: false,
+				};
 				wants.insert(*commitment, want);
 			}
 		}
@@ -149,10 +175,44 @@ impl Fetcher {
 		let status = |(commitment, want): (&Commitment, &Want)| WantStatus {
 			commitment: commitment.to_string(),
 			bytes: want.bytes,
-			state: want.state,
+			state: want.shown(),
 			seconds: want.since.elapsed().as_secs(),
 		};
 		self.wants.lock().iter().map(status).collect()
+	}
+
+	/// Outputs of units that nobody has served for so long, the oldest first.
+	pub(crate) fn unserved(&self, patience: Duration) -> Vec<(Commitment, UnitRef)> {
+		let now = Instant::now();
+		let wants = self.wants.lock();
+		let late = |want: &Want| now.saturating_duration_since(want.since) >= patience;
+		let late = wants.iter().filter(|(_, want)| want.state == WantState::Unserved && late(want));
+		let mut late: Vec<_> = late.filter_map(|(tensor, want)| Some((want.since, *tensor, want.made_by?))).collect();
+		late.sort();
+		late.into_iter().map(|(_, tensor, unit)| (tensor, unit)).collect()
+	}
+
+	/// Whether a tensor is still wanted.
+	pub(crate) fn is_wanted(&self, tensor: &Commitment) -> bool {
+		self.wants.lock().contains_key(tensor)
+	}
+
+	/// A tensor is computed again from now on, or no more.
+	pub(crate) fn recomputes(&self, tensor: &Commitment, recomputing: bool) {
+		if let Some(want) = self.wants.lock().get_mut(tensor) {
+			want.recomputing = recomputing;
+		}
+	}
+
+	/// A tensor is in the store that no peer brought.
+	pub(crate) fn came(&self, tensor: &Commitment) {
+		if self.wants.lock().remove(tensor).is_some() {
+			self.count_arrival();
+		}
+	}
+
+	fn count_arrival(&self) {
+		self.arrived.send_modify(|arrived| *arrived = arrived.wrapping_add(1));
 	}
 
 	/// Changes whenever a tensor came.
@@ -312,7 +372,7 @@ impl Work {
 			if self.fetcher.store.size(&tensor).is_ok_and(|size| size == Some(want.bytes)) {
 				// Somebody uploaded it, or it was computed.
 				wants.remove(&tensor);
-				self.fetcher.arrived.send_modify(|arrived| *arrived = arrived.wrapping_add(1));
+				self.fetcher.count_arrival();
 				continue;
 			}
 			want.state = WantState::Searching;
@@ -530,7 +590,7 @@ impl Work {
 					let seconds = want.since.elapsed().as_secs_f32();
 					log::info!(target: LOG_TARGET, "📥 Fetched tensor {tensor} ({} bytes) in {seconds:.1} s", want.bytes);
 				}
-				self.fetcher.arrived.send_modify(|arrived| *arrived = arrived.wrapping_add(1));
+				self.fetcher.count_arrival();
 			}
 			// The file was changed by somebody else: it is looked at again.
 			Ok(false) => self.needs_nodes(tensor),

@@ -15,6 +15,8 @@ pub struct Metrics {
 	pub asking: CounterVec<U64>,
 	/// Tensors that are looked for or on their way.
 	pub wanted: Gauge<U64>,
+	/// Units that were computed again, as nobody served what they gave.
+	pub recomputed: Counter<U64>,
 }
 
 impl Metrics {
@@ -30,6 +32,10 @@ impl Metrics {
 			asked: CounterVec::new(Opts::new("labora_tensor_requests_in", "Requests of peers for tensors"), outcome)?,
 			asking: CounterVec::new(Opts::new("labora_tensor_requests_out", "Requests to peers for tensors"), outcome)?,
 			wanted: Gauge::new("labora_tensors_wanted", "Tensors that are looked for or on their way")?,
+			recomputed: Counter::new(
+				"labora_tensor_recomputed_units",
+				"Units that were computed again, as no peer served what they gave",
+			)?,
 		};
 		if let Some(registry) = registry {
 			register(metrics.sent.clone(), registry)?;
@@ -37,6 +43,7 @@ impl Metrics {
 			register(metrics.asked.clone(), registry)?;
 			register(metrics.asking.clone(), registry)?;
 			register(metrics.wanted.clone(), registry)?;
+			register(metrics.recomputed.clone(), registry)?;
 		}
 		Ok(metrics)
 	}

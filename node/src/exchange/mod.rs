@@ -3,14 +3,15 @@
 //! A protocol of its own on the node's network (`protocol`): one question, one answer. The `server` answers from the store, within
 //! limits (`rate`). The [`Fetcher`] is told what is wanted and how many bytes it has to have, asks the connected peers who has it, and
 //! gets the groups of a tensor from several of them at a time; each group is verified before it is written, and whoever sent a wrong one
-//! loses reputation (`book`). What live tasks need is pinned in the store (`pins`).
+//! loses reputation (`book`). What live tasks need is pinned in the store (`pins`). What nobody serves the worker's `recompute` makes, if it
+//! is an output of a unit.
 //!
 //! What it is not: it does not look beyond the connected peers, and it pushes nothing.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use labora_primitives::Hash;
+use labora_primitives::{Hash, UnitRef};
 use labora_runtime::opaque::Block;
 use labora_tensor::Commitment;
 use sc_network::{
@@ -46,6 +47,8 @@ pub struct Wanted {
 	pub commitment: Commitment,
 	/// The bytes that it has to have, by its task. Another length is not taken.
 	pub bytes: u64,
+	/// The unit that it is an output of, if it is one: it can be computed again.
+	pub made_by: Option<UnitRef>,
 }
 
 /// The peers, as the fetcher sees them.

@@ -102,7 +102,7 @@ impl Home {
 
 	fn want(&self, tensor: &[u8]) -> Commitment {
 		let commitment = Commitment::of(tensor);
-		self.fetcher.want(&[Wanted { commitment, bytes: tensor.len() as u64 }]);
+		self.fetcher.want(&[Wanted { commitment, bytes: tensor.len() as u64, made_by: None }]);
 		commitment
 	}
 
@@ -277,7 +277,7 @@ async fn what_nobody_serves_is_named_and_comes_with_a_new_peer() {
 	assert_eq!((status.commitment, status.bytes), (commitment.to_string(), BYTES as u64));
 	town.settle(&[&wanted, &other], 0, honest());
 	home.arrives(&wanted).await;
-	home.fetcher.want(&[Wanted { commitment: Commitment::of(&other), bytes: 1_024 }]);
+	home.fetcher.want(&[Wanted { commitment: Commitment::of(&other), bytes: 1_024, made_by: None }]);
 	until(|| home.state() == Some(WantState::Unserved)).await;
 	assert_eq!(home.store.size(&Commitment::of(&other)).unwrap(), None);
 	assert!(town.reported.lock().is_empty(), "a task that says a wrong length is not the peer's fault");
@@ -318,11 +318,12 @@ async fn what_does_not_fit_is_not_fetched() {
 	town.settle(&[&wanted], 0, honest());
 	let home = Home::new(&folder, &town);
 	for bytes in [0, 1_000, (1 << 30) + 1_024, u64::MAX] {
-		home.fetcher.want(&[Wanted { commitment: Commitment::of(&wanted), bytes }]);
+		home.fetcher.want(&[Wanted { commitment: Commitment::of(&wanted), bytes, made_by: None }]);
 		assert!(home.fetcher.wanted().is_empty(), "no tensor has {bytes} bytes");
 	}
-	let many: Vec<_> =
-		(0..5_000u32).map(|i| Wanted { commitment: Commitment::of(&i.to_le_bytes()), bytes: 1_024 }).collect();
+	let many: Vec<_> = (0..5_000u32)
+		.map(|i| Wanted { commitment: Commitment::of(&i.to_le_bytes()), bytes: 1_024, made_by: None })
+		.collect();
 	home.fetcher.want(&many);
 	assert!(home.fetcher.wanted().len() <= 2_048, "the queue is bounded");
 }

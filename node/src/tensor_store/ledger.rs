@@ -116,12 +116,18 @@ impl Ledger {
 		if self.reserved.contains_key(&commitment) {
 			return Ok(Vec::new());
 		}
+		let removed = self.make_room(bytes, now)?;
+		self.reserved.insert(commitment, (purpose, bytes));
+		Ok(removed)
+	}
+
+	/// Room for so many bytes. Gives what has to be removed for them, already forgotten; `Err` if that is not enough.
+	pub(super) fn make_room(&mut self, bytes: u64, now: SystemTime) -> Result<Vec<Commitment>, ()> {
 		let (removed, short) = self.choose(self.over(bytes), now);
 		if short > 0 {
 			return Err(());
 		}
 		removed.iter().for_each(|commitment| self.forget(commitment));
-		self.reserved.insert(commitment, (purpose, bytes));
 		Ok(removed)
 	}
 

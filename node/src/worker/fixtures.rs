@@ -98,6 +98,14 @@ impl Fixture {
 		Self::new(false)
 	}
 
+	/// A task that trains in several rounds of several units.
+	pub fn rounds(rounds: u32, units: u16) -> Self {
+		let mut fixture = Self::new(true);
+		fixture.spec.job = Job::Training { rounds, units, steps: STEPS, rate_drops: Default::default() };
+		fixture.spec.check().unwrap();
+		fixture
+	}
+
 	/// The op of the first step that can be mined.
 	pub fn product(&self) -> u32 {
 		1
@@ -123,17 +131,22 @@ impl Fixture {
 
 	/// The plan of that unit.
 	pub fn plan(&self) -> UnitPlan {
+		self.plan_of(0, 0, self.parameters.clone())
+	}
+
+	/// The plan of a unit of a round that starts from some parameters.
+	pub fn plan_of(&self, round: u32, unit: u16, parameters: Vec<Arc<Tensor>>) -> UnitPlan {
 		let labels = self.spec.dataset.labels;
 		assert_eq!(self.parameters[0].element(), ElementType::I32);
 		UnitPlan {
 			program: Arc::new(self.spec.check().unwrap()),
-			context: self.spec.context(0, 0),
+			context: self.spec.context(round, unit),
 			features: self.features.clone(),
 			features_commitment: self.spec.dataset.features,
 			labels: labels.map(|_| self.labels.clone()),
 			labels_commitment: labels,
-			parameters: self.parameters.clone(),
-			batches: (0..STEPS).map(|step| self.spec.batch(0, 0, step)).collect(),
+			parameters,
+			batches: (0..STEPS).map(|step| self.spec.batch(round, unit, step)).collect(),
 		}
 	}
 }

@@ -106,7 +106,8 @@ impl Tensors {
 	pub fn inputs(&self, origin: &Origin, program: &Arc<Program>) -> Result<Inputs, InputError> {
 		self.draw_missing(origin)?;
 		let mut needs = Needs { tensors: self, missing: Vec::new() };
-		let parameters = origin.parameters.iter().map(|set| needs.parameters(origin, set));
+		let parameters = origin.parameters.iter().zip(origin.makers());
+		let parameters = parameters.map(|(set, maker)| needs.parameters(origin, set, maker));
 		let mut parameters = parameters.collect::<Result<Vec<_>, _>>()?;
 		let UnitRef { round, kind, .. } = origin.unit;
 		let UnitKind::Steps(unit) = kind else {
@@ -114,9 +115,11 @@ impl Tensors {
 		};
 		let spec = &origin.spec;
 		let dataset = &spec.dataset;
-		let features = needs.load((dataset.features, spec.features_shape(), ElementType::I8))?;
-		let labels =
-			dataset.labels.map(|labels| needs.load((labels, spec.labels_shape(), ElementType::I8))).transpose()?;
+		let features = needs.load((dataset.features, spec.features_shape(), ElementType::I8), None)?;
+		let labels = dataset
+			.labels
+			.map(|labels| needs.load((labels, spec.labels_shape(), ElementType::I8), None))
+			.transpose()?;
 		needs.complete(Inputs::Steps(UnitPlan {
 			program: program.clone(),
 			context: spec.context(round, unit),
@@ -162,11 +165,11 @@ struct Needs<'a> {
 }
 
 impl Needs<'_> {
-	/// A tensor; a small stand-in if it is missing.
-	fn load(&mut self, key: Key) -> Result<Arc<Tensor>, InputError> {
+	/// A tensor, which a unit may have made; a small stand-in if it is missing.
+	fn load(&mut self, key: Key, made_by: Option<UnitRef>) -> Result<Arc<Tensor>, InputError> {
 		Ok(self.tensors.load(&key)?.unwrap_or_else(|| {
 			let (commitment, shape, element) = key;
-			let wanted = Wanted { commitment, bytes: shape.bytes(element) };
+			let wanted = Wanted { commitment, bytes: shape.bytes(element), made_by };
 			if !self.missing.contains(&wanted) {
 				self.missing.push(wanted);
 			}
@@ -175,9 +178,14 @@ impl Needs<'_> {
 	}
 
 	/// A set of parameters.
-	fn parameters(&mut self, origin: &Origin, set: &[Commitment]) -> Result<Vec<Arc<Tensor>>, InputError> {
-		let shapes = &origin.spec.graph.parameters;
-		set.iter().zip(shapes).map(|(commitment, shape)| self.load((*commitment, *shape, ElementType::I32))).collect()
+	fn parameters(
+		&mut self,
+		origin: &Origin,
+		set: &[Commitment],
+		made_by: Option<UnitRef>,
+	) -> Result<Vec<Arc<Tensor>>, InputError> {
+		let set = set.iter().zip(&origin.spec.graph.parameters);
+		set.map(|(commitment, shape)| self.load((*commitment, *shape, ElementType::I32), made_by)).collect()
 	}
 
 	/// The inputs, if nothing is missing.

@@ -6,8 +6,8 @@
 //! compute it, and gives a draft of the result (`result`). The backend of a thread of this node is the engine; each thread of a miner that is
 //! connected (`miners`, docs/miner-protocol.md) has a lane of its own, whose backend is the connection (`remote`). The `reporter` keeps drafts (`drafts`) until the chain has accepted their results: it
 //! builds them, signs and submits them (`transactions`), and registers the miner as a worker if asked to. While a result's window runs,
-//! it also submits what audits and challenges demand; the `prover` computes it again, from `checkpoints`. What is going on can be
-//! seen in [`WorkerStatus`].
+//! it also submits what audits and challenges demand; the `prover` computes it again, from `checkpoints`. Outputs of other units that
+//! nobody serves any more are made once more by `recompute`. What is going on can be seen in [`WorkerStatus`].
 //!
 //! A unit is deterministic, so nothing here has to survive a crash: what was lost is computed again.
 
@@ -42,6 +42,7 @@ mod lanes;
 mod miners;
 mod prover;
 mod queue;
+pub(crate) mod recompute;
 mod remote;
 mod reporter;
 mod result;
@@ -142,10 +143,15 @@ where
 }
 
 /// A unit in an operator's words.
-fn describe(assignment: AssignmentId, unit: &UnitRef) -> String {
+fn name(unit: &UnitRef) -> String {
 	let UnitRef { task, round, kind } = unit;
 	match kind {
-		UnitKind::Steps(number) => format!("unit {number} of task {task}, round {round} (assignment {assignment})"),
-		UnitKind::Merge => format!("the merge of task {task}, round {round} (assignment {assignment})"),
+		UnitKind::Steps(number) => format!("unit {number} of task {task}, round {round}"),
+		UnitKind::Merge => format!("the merge of task {task}, round {round}"),
 	}
+}
+
+/// An assigned unit in an operator's words.
+fn describe(assignment: AssignmentId, unit: &UnitRef) -> String {
+	format!("{} (assignment {assignment})", name(unit))
 }

@@ -62,6 +62,21 @@ impl Origin {
 		}
 	}
 
+	/// The units whose outputs the sets of parameters are; none for what a task starts from.
+	pub fn makers(&self) -> Vec<Option<UnitRef>> {
+		match self.unit.kind {
+			UnitKind::Merge => {
+				let made = |number| UnitRef { kind: UnitKind::Steps(number), ..self.unit };
+				(0..self.spec.job.units()).map(|number| Some(made(number))).collect()
+			}
+			UnitKind::Steps(_) => {
+				// The only unit of a round gives the next one's parameters.
+				let kind = if self.spec.job.units() > 1 { UnitKind::Merge } else { UnitKind::Steps(0) };
+				vec![self.unit.round.checked_sub(1).map(|round| UnitRef { round, kind, ..self.unit })]
+			}
+		}
+	}
+
 	/// The checked program of one step.
 	pub fn program(&self) -> Result<Arc<Program>, SpecError> {
 		self.spec.check().map(Arc::new)
