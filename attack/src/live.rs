@@ -33,7 +33,7 @@ use crate::{
 /// What these rows are played on.
 const LIVE: &str = "live node";
 /// Memory that the clients offer, MiB: the tasks of the rows fit, those that the node's own miner works on do not.
-const MEMORY: u32 = 2;
+const MEMORY: u32 = 8;
 /// Slots of the node's own miner.
 const SLOTS: usize = 6;
 /// Units in which one element is changed, each in another place.

@@ -161,11 +161,7 @@ async fn who_has_the_data_goes_on_when_all_parameters_are_gone() -> Result<()> {
 	let progress = wait_for(&joined, task, 240, |progress| progress.ended()).await?;
 	ensure!(progress.info.phase == Phase::Completed);
 	ensure!(workers_of(&joined, task).await? == [account("//Miner"), account("//Bob")].into());
-	let log = second.log_text();
-	ensure!(
-		log.contains("No connected peer serves tensor") && log.contains("Computed tensor"),
-		"it was not computed again"
-	);
+	ensure!(second.log_text().contains("Computed tensor"), "it was not computed again");
 	let records = replay::fetch(&joined, task, false).await?;
 	let verdict = replay::run(&records, &folder, None, 2, None, &|_| ())?;
 	ensure!(matches!(verdict, replay::Verdict::Agrees { rounds: 4, .. }), "{verdict:?}");
