@@ -276,8 +276,10 @@ impl Work {
 		}
 		self.tensors.keep(&made)?;
 		self.units.inc();
-		// Others of them may be wanted, too.
-		made.iter().for_each(|(commitment, _)| self.pace.fetcher.came(commitment));
+		// Others of them may be wanted, too. The one that all this is for is wanted to the end: an earlier unit may give the same.
+		let others =
+			made.iter().map(|(commitment, _)| commitment).filter(|commitment| **commitment != self.pace.tensor);
+		others.for_each(|commitment| self.pace.fetcher.came(commitment));
 		Ok(())
 	}
 
