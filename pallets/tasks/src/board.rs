@@ -56,23 +56,27 @@ impl<T: Config> TaskBoard for Pallet<T> {
 
 	fn open_units(task: TaskId) -> Vec<OpenUnit> {
 		let (Some(spec), Some(info)) = (Specs::<T>::get(task), Tasks::<T>::get(task)) else { return Vec::new() };
-		// A registered graph was checked.
-		let Ok(program) = Program::new(spec.graph.clone()) else { return Vec::new() };
-		let memory = spec.unit_memory(&program);
 		// A result needs room among those whose windows run: else its unit would be computed for nothing.
 		let standing = StandingOf::<T>::decode_len(task).unwrap_or(0);
 		if standing.saturating_add(info.units.len()) > MAX_STANDING as usize {
 			return Vec::new();
 		}
+		let open = info.units.iter().enumerate().filter(|(_, state)| **state == UnitState::Open);
+		let open: Vec<_> = match info.phase {
+			Phase::Units => open.map(|(unit, _)| UnitKind::Steps(unit as u16)).collect(),
+			Phase::Merge => open.map(|_| UnitKind::Merge).collect(),
+			Phase::Unfunded | Phase::Completed | Phase::Cancelled => Vec::new(),
+		};
+		// Most tasks have none most of the time, and the scheduler asks in every block.
+		if open.is_empty() {
+			return Vec::new();
+		}
+		// A registered graph was checked.
+		let Ok(program) = Program::new(spec.graph.clone()) else { return Vec::new() };
+		let memory = spec.unit_memory(&program);
 		let stake = T::Disputes::stake(spec.price, spec.graph.ops.len() as u32);
 		let unit = |kind| UnitRef { task, round: info.round, kind };
-		let of = |kind| OpenUnit { unit: unit(kind), memory, deadline: spec.deadline, stake };
-		let open = info.units.iter().enumerate().filter(|(_, state)| **state == UnitState::Open);
-		match info.phase {
-			Phase::Units => open.map(|(unit, _)| of(UnitKind::Steps(unit as u16))).collect(),
-			Phase::Merge => open.map(|_| of(UnitKind::Merge)).collect(),
-			Phase::Unfunded | Phase::Completed | Phase::Cancelled => Vec::new(),
-		}
+		open.into_iter().map(|kind| OpenUnit { unit: unit(kind), memory, deadline: spec.deadline, stake }).collect()
 	}
 
 	fn assigned(unit: UnitRef, assignment: AssignmentId) {
