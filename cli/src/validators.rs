@@ -6,8 +6,8 @@ use subxt::rpcs::rpc_params;
 use subxt_signer::sr25519::Keypair;
 
 use crate::{
-	client::{account_of, Call, Client, ClientError, Included},
-	hexes::{from_hex, to_hex},
+	client::{account_of, bytes, Call, Client, ClientError, Included},
+	hexes::to_hex,
 };
 
 /// Session keys that a node made, as it gives them: hexadecimal.
@@ -29,13 +29,10 @@ pub async fn set_keys(client: &Client, signer: &Keypair) -> Result<Included, Cli
 	const METHOD: &str = "author_rotateKeysWithOwner";
 	let owner = to_hex(account_of(signer));
 	let generated: Generated = client.request(METHOD, rpc_params![owner]).await?;
-	let bytes = |text: &str| {
-		from_hex(text).map_err(|error| ClientError::BadAnswer { method: METHOD.into(), reason: error.to_string() })
-	};
-	let keys: [u8; 32] = bytes(&generated.keys)?
+	let keys: [u8; 32] = bytes(METHOD, &generated.keys)?
 		.try_into()
 		.map_err(|_| ClientError::BadAnswer { method: METHOD.into(), reason: "not one key of 32 bytes".into() })?;
-	client.submit(signer, &Call::new("Session", "set_keys", (keys, bytes(&generated.proof)?))).await
+	client.submit(signer, &Call::new("Session", "set_keys", (keys, bytes(METHOD, &generated.proof)?))).await
 }
 
 /// Bonds the signer as a candidate.

@@ -7,8 +7,8 @@ use labora_primitives::{
 use labora_tensor::Commitment;
 use subxt::{rpcs::rpc_params, utils::H256};
 
-use super::{Client, ClientError};
-use crate::hexes::{from_hex, to_hex};
+use super::{bytes, Client, ClientError};
+use crate::hexes::to_hex;
 
 /// Bytes of a tensor in one request. As hexadecimal they are twice as many, and a node takes requests of up to 15 MB.
 pub const CHUNK_BYTES: usize = 4 << 20;
@@ -120,7 +120,7 @@ impl Client {
 			let (offset, left) = (tensor.len() as u64, total - tensor.len() as u64);
 			let len = left.min(CHUNK_BYTES as u64);
 			let chunk: String = self.request(METHOD, rpc_params![to_hex(commitment), offset, len]).await?;
-			let chunk = from_hex(&chunk).map_err(|error| bad(error.to_string()))?;
+			let chunk = bytes(METHOD, &chunk)?;
 			if chunk.is_empty() || chunk.len() as u64 > len {
 				return Err(bad(format!("{} bytes instead of {len}", chunk.len())));
 			}

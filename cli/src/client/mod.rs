@@ -25,6 +25,7 @@ use subxt_signer::sr25519::Keypair;
 pub use api::CHUNK_BYTES;
 pub use call::Call;
 pub use error::{CallFailure, ClientError};
+pub(crate) use state::bytes;
 pub use submit::{ChainEvent, Included};
 
 /// Where a node listens by default.
@@ -141,7 +142,7 @@ impl Client {
 			error => error,
 		})?;
 		let bad = |reason: String| ClientError::BadAnswer { method: function.into(), reason };
-		let answer = crate::hexes::from_hex(&answer).map_err(|error| bad(error.to_string()))?;
+		let answer = bytes(function, &answer)?;
 		let mut rest = &answer[..];
 		let decoded = R::decode(&mut rest).map_err(|error| bad(error.to_string()))?;
 		// Bytes left over mean that the chain's type is another one.

@@ -14,7 +14,8 @@ struct Values {
 	changes: Vec<(String, Option<String>)>,
 }
 
-fn bytes(method: &str, hex: &str) -> Result<Vec<u8>, ClientError> {
+/// Bytes that a node gave as hexadecimal.
+pub(crate) fn bytes(method: &str, hex: &str) -> Result<Vec<u8>, ClientError> {
 	let bad = |error: hex::FromHexError| ClientError::BadAnswer { method: method.into(), reason: error.to_string() };
 	from_hex(hex).map_err(bad)
 }
