@@ -15,6 +15,8 @@ use anyhow::{bail, Context, Result};
 const START: Duration = Duration::from_secs(60);
 /// How long a node may take to stop when asked.
 const STOP: Duration = Duration::from_secs(20);
+/// Lines of its log that tell why it ended.
+const LAST_LINES: usize = 30;
 
 /// Process ids of the running nodes of this process.
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
@@ -32,6 +34,8 @@ pub struct Node {
 	child: Child,
 	log: PathBuf,
 	url: String,
+	/// Whether this process has ended it, or asked it to end.
+	dismissed: bool,
 }
 
 /// The node's executable: beside the current one, or where `LABORA_NODE` says.
@@ -71,7 +75,7 @@ impl Node {
 			.spawn()
 			.context("starting labora-node")?;
 		RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(child.id());
-		let mut node = Self { child, log, url: String::new() };
+		let mut node = Self { child, log, url: String::new(), dismissed: false };
 		node.url = node.await_rpc(before)?;
 		Ok(node)
 	}
@@ -103,6 +107,7 @@ impl Node {
 
 	/// Ends it at once, as a power cut would.
 	pub fn kill(mut self) -> Result<()> {
+		self.dismissed = true;
 		self.child.kill().context("killing labora-node")?;
 		self.child.wait().context("waiting for labora-node")?;
 		Ok(())
@@ -118,6 +123,7 @@ impl Node {
 	}
 
 	fn terminate(&mut self) -> bool {
+		self.dismissed = true;
 		// The standard library can only kill; a node that is asked flushes its database first.
 		let asked = Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
 		if !asked.is_ok_and(|status| status.success()) {
@@ -149,7 +155,8 @@ impl Node {
 				}
 			}
 			if !self.is_running() {
-				bail!("labora-node ended at once; the end of its log:\n{}", tail(&text, 15));
+				self.dismissed = true;
+				bail!("labora-node ended at once; the end of its log:\n{}", tail(&text, LAST_LINES));
 			}
 			std::thread::sleep(Duration::from_millis(50));
 		}
@@ -164,6 +171,11 @@ fn tail(text: &str, lines: usize) -> String {
 
 impl Drop for Node {
 	fn drop(&mut self) {
+		// Whoever talked to it knows no more than that the connection is gone.
+		if let (false, Ok(Some(status))) = (self.dismissed, self.child.try_wait()) {
+			let end = tail(&self.log_text(), LAST_LINES);
+			eprintln!("labora-node ended by itself ({status}); the end of {}:\n{end}", self.log.display());
+		}
 		if self.is_running() && !self.terminate() {
 			let _ = self.child.kill();
 			let _ = self.child.wait();

@@ -20,13 +20,15 @@ pub fn executor(config: &Configuration) -> Executor {
 	let heap = executor.default_heap_pages.map_or(DEFAULT_HEAP_ALLOC_STRATEGY, |pages| HeapAllocStrategy::Static {
 		extra_pages: pages.try_into().unwrap_or(u32::MAX),
 	});
+	let compiled = config.data_path.join(COMPILED_FOLDER);
 	Executor::builder()
 		.with_execution_method(executor.wasm_method)
 		.with_onchain_heap_alloc_strategy(heap)
 		.with_offchain_heap_alloc_strategy(heap)
 		.with_max_runtime_instances(executor.max_runtime_instances)
 		.with_runtime_cache_size(executor.runtime_cache_size)
-		.with_cache_path(config.data_path.join(COMPILED_FOLDER))
+		// It takes absolute paths only. Where there is no current folder, nothing is kept.
+		.with_cache_path(std::path::absolute(&compiled).unwrap_or(compiled))
 		.build()
 }
 

@@ -37,6 +37,8 @@ use sc_network::PeerId;
 use sp_core::Pair;
 use subxt::rpcs::rpc_params;
 
+/// Without --dev, whose validator votes at the first node already: two that vote with one key can each make another block final.
+const JOINING: [&str; 2] = ["--chain", "dev"];
 /// How long something may take that takes seconds.
 const WAIT: Duration = Duration::from_secs(120);
 
@@ -69,15 +71,15 @@ async fn workers_of(client: &Client, task: TaskId) -> Result<BTreeSet<AccountId>
 async fn strangers_join_and_get_what_they_need_from_each_other() -> Result<()> {
 	let dir = tempfile::tempdir()?;
 	let folder = small_dataset(dir.path(), 480)?;
-	let one_slot = ["--dev", "--mine", "--mining-threads", "1", "--slots", "1"];
-	let first = Node::start(&dir.path().join("first"), &one_slot)?;
+	let one_slot = ["--mine", "--mining-threads", "1", "--slots", "1"];
+	let first = Node::start(&dir.path().join("first"), &[&["--dev"], &one_slot[..]].concat())?;
 	let client = Client::connect(first.url()).await?;
 	let bootnode = address(&client).await?;
 	let join = |name: &str, arguments: &[&str]| {
-		Node::start(&dir.path().join(name), &[arguments, &["--bootnodes", &bootnode]].concat())
+		Node::start(&dir.path().join(name), &[&JOINING, arguments, &["--bootnodes", &bootnode]].concat())
 	};
 	let second = join("second", &[&one_slot[..], &["--miner-key", "//Bob"]].concat())?;
-	let watcher = join("watcher", &["--dev", "--watch", "--miner-key", "//Charlie"])?;
+	let watcher = join("watcher", &["--watch", "--miner-key", "//Charlie"])?;
 	let watching = Client::connect(watcher.url()).await?;
 	until("both are workers", || async {
 		Ok(is_registered(&client, "//Miner").await? && is_registered(&client, "//Bob").await?)
@@ -124,12 +126,12 @@ const AUDITED: u64 = 4;
 async fn who_has_the_data_goes_on_when_all_parameters_are_gone() -> Result<()> {
 	let dir = tempfile::tempdir()?;
 	let folder = small_dataset(dir.path(), 480)?;
-	let miner = ["--dev", "--mine", "--mining-threads", "1"];
-	let first = Node::start(&dir.path().join("first"), &[&miner[..], &["--slots", "2"]].concat())?;
+	let miner = ["--mine", "--mining-threads", "1"];
+	let first = Node::start(&dir.path().join("first"), &[&["--dev"], &miner[..], &["--slots", "2"]].concat())?;
 	let client = Client::connect(first.url()).await?;
 	let joining =
 		["--slots", "0", "--miner-key", "//Bob", "--force-authoring", "--bootnodes", &address(&client).await?];
-	let second = Node::start(&dir.path().join("second"), &[&miner[..], &joining].concat())?;
+	let second = Node::start(&dir.path().join("second"), &[&JOINING, &miner[..], &joining].concat())?;
 	let joined = Client::connect(second.url()).await?;
 
 	// The first computes two of four rounds alone; then the escrow is spent.
@@ -178,9 +180,10 @@ async fn liars_and_floods_stop_nobody() -> Result<()> {
 	let source =
 		Node::start(&dir.path().join("source"), &["--dev", "--mine", "--mining-threads", "1", "--slots", "0"])?;
 	let sourcing = Client::connect(source.url()).await?;
-	let joining = ["--dev", "--mine", "--mining-threads", "1", "--slots", "2", "--miner-key", "//Bob"];
+	let joining = ["--mine", "--mining-threads", "1", "--slots", "2", "--miner-key", "//Bob"];
 	let bootnode = address(&sourcing).await?;
-	let node = Node::start(&dir.path().join("node"), &[&joining[..], &["--bootnodes", &bootnode]].concat())?;
+	let arguments = [&JOINING, &joining[..], &["--bootnodes", &bootnode]].concat();
+	let node = Node::start(&dir.path().join("node"), &arguments)?;
 	let client = Client::connect(node.url()).await?;
 	until("it is a worker", || async { is_registered(&client, "//Bob").await }).await?;
 
