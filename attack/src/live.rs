@@ -273,15 +273,10 @@ pub async fn rows(genesis: &Genesis) -> Result<Vec<Row>> {
 	let node = Node::start(&dir.path().join("live"), &arguments)?;
 	let rows = play(genesis, &node).await;
 	if let Err(error) = &rows {
-		eprintln!("live rows: {error:?}\nthe end of the node's log:\n{}", last_lines(&node.log_text(), 30));
+		eprintln!("live rows: {error:?}\nthe end of the node's log:\n{}", node.end_of_log());
 	}
 	node.stop()?;
 	rows
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-	let lines: Vec<_> = text.lines().collect();
-	lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 async fn play(genesis: &Genesis, node: &Node) -> Result<Vec<Row>> {

@@ -100,6 +100,11 @@ impl Node {
 		std::fs::read_to_string(&self.log).unwrap_or_default()
 	}
 
+	/// The last lines of its log.
+	pub fn end_of_log(&self) -> String {
+		tail(&self.log_text())
+	}
+
 	/// Whether it still runs.
 	pub fn is_running(&mut self) -> bool {
 		matches!(self.child.try_wait(), Ok(None))
@@ -156,7 +161,7 @@ impl Node {
 			}
 			if !self.is_running() {
 				self.dismissed = true;
-				bail!("labora-node ended at once; the end of its log:\n{}", tail(&text, LAST_LINES));
+				bail!("labora-node ended at once; the end of its log:\n{}", tail(&text));
 			}
 			std::thread::sleep(Duration::from_millis(50));
 		}
@@ -164,17 +169,17 @@ impl Node {
 	}
 }
 
-fn tail(text: &str, lines: usize) -> String {
+fn tail(text: &str) -> String {
 	let all: Vec<_> = text.lines().collect();
-	all[all.len().saturating_sub(lines)..].join("\n")
+	all[all.len().saturating_sub(LAST_LINES)..].join("\n")
 }
 
 impl Drop for Node {
 	fn drop(&mut self) {
 		// Whoever talked to it knows no more than that the connection is gone.
 		if let (false, Ok(Some(status))) = (self.dismissed, self.child.try_wait()) {
-			let end = tail(&self.log_text(), LAST_LINES);
-			eprintln!("labora-node ended by itself ({status}); the end of {}:\n{end}", self.log.display());
+			let (log, end) = (self.log.display(), self.end_of_log());
+			eprintln!("labora-node ended by itself ({status}); the end of {log}:\n{end}");
 		}
 		if self.is_running() && !self.terminate() {
 			let _ = self.child.kill();
