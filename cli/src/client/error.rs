@@ -85,6 +85,12 @@ pub enum ClientError {
 	/// The pool does not take the transaction, or dropped it.
 	#[error("the transaction was not taken: {0}")]
 	NotTaken(String),
+	/// The pool knows of no block as late as those that the transaction was signed by.
+	#[error("the transaction pool of {url} is behind its chain: try again when the next block has come")]
+	PoolBehind {
+		/// The address.
+		url: String,
+	},
 	/// The transaction was not included in time.
 	#[error("the transaction waits for {seconds} s and is in no block: does anyone mine?")]
 	NotIncluded {
@@ -149,6 +155,9 @@ impl ClientError {
 				let message = with_data(&error);
 				if error.code == POOL_INVALID && message.contains("pay some fees") {
 					return Self::NotEnoughFunds { account: account.into(), reason: message };
+				}
+				if error.code == POOL_INVALID && message.contains("ancient birth block") {
+					return Self::PoolBehind { url: url.into() };
 				}
 				Self::NotTaken(message)
 			}
@@ -223,3 +232,25 @@ macro_rules! from_subxt {
 }
 
 from_subxt!(OnlineClientError, OnlineClientAtBlockError, TransactionProgressError, EventsError);
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	fn of_pool(data: &str) -> ClientError {
+		let data = serde_json::value::to_raw_value(data).ok();
+		let error = rpcs::UserError { code: POOL_INVALID, message: "Invalid Transaction".into(), data };
+		let error = BackendError::Rpc(RpcError::ClientError(rpcs::Error::User(error)));
+		ClientError::of_submission("ws://node", "somebody", ExtrinsicError::ErrorSubmittingTransaction(error))
+	}
+
+	#[test]
+	fn refusals_of_the_pool_are_told_apart() {
+		let behind = of_pool("Transaction has an ancient birth block");
+		assert!(matches!(&behind, ClientError::PoolBehind { url } if url == "ws://node"), "{behind}");
+		let poor = of_pool("Inability to pay some fees (e.g. account balance too low)");
+		assert!(matches!(&poor, ClientError::NotEnoughFunds { account, .. } if account == "somebody"), "{poor}");
+		let other = of_pool("Transaction is outdated");
+		assert!(matches!(&other, ClientError::NotTaken(message) if message.ends_with("outdated")), "{other}");
+	}
+}

@@ -1,9 +1,15 @@
 //! Sending calls and waiting for their block.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use codec::{Decode, Encode};
-use subxt::{config::DefaultExtrinsicParamsBuilder, rpcs::rpc_params, tx::TransactionStatus, utils::H256};
+use subxt::{
+	client::OnlineClientAtBlockImpl,
+	config::DefaultExtrinsicParamsBuilder,
+	rpcs::rpc_params,
+	tx::{TransactionProgress, TransactionStatus},
+	utils::H256,
+};
 use subxt_signer::sr25519::Keypair;
 
 use super::{account_of, Call, Client, ClientError, Config};
@@ -12,6 +18,10 @@ use super::{account_of, Call, Client, ClientError, Config};
 const MORTALITY: u64 = 128;
 /// Blocks that a transaction's validity begins before the best one, where none that late is final.
 const BIRTH_DEPTH: u64 = 16;
+/// How long a node's transaction pool may lag behind its chain.
+const POOL_TIMEOUT: Duration = Duration::from_secs(60);
+/// When a lagging pool is asked again.
+const POOL_POLL: Duration = Duration::from_millis(500);
 /// How long to wait for a transaction's block.
 const INCLUSION_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -65,28 +75,16 @@ impl Client {
 	/// Not until that block is final: without enough validators that takes as long as they are away.
 	pub async fn submit<Args: Encode>(&self, signer: &Keypair, call: &Call<Args>) -> Result<Included, ClientError> {
 		let account = account_of(signer).to_string();
-		// Everything as of the best block: the library's own default is the last final one.
-		let best: H256 = self.request("chain_getBlockHash", rpc_params![]).await?;
-		let at = self.online.at_block(best).await?;
-		// The pool counts what waits in it, too.
-		let nonce: u64 = self.request("system_accountNextIndex", rpc_params![&account]).await?;
-		// Counted from a final block, which no reorganization can take away; where finality stands still, from one that is deep.
-		let last = self.finalized().await?;
-		let height = at.block_number();
-		let (birth_hash, birth) = if height.saturating_sub(last.height) > MORTALITY / 2 {
-			let birth = height.saturating_sub(BIRTH_DEPTH);
-			(self.request("chain_getBlockHash", rpc_params![birth]).await?, birth)
-		} else {
-			(last.hash, last.height)
+		let began = Instant::now();
+		let mut progress = loop {
+			match self.send(signer, &account, call).await {
+				// A node tells its pool of the blocks that are announced, not of those that it catches up with.
+				Err(ClientError::PoolBehind { .. }) if began.elapsed() < POOL_TIMEOUT => {
+					tokio::time::sleep(POOL_POLL).await;
+				}
+				sent => break sent?,
+			}
 		};
-		let params = DefaultExtrinsicParamsBuilder::<Config>::new()
-			.nonce(nonce)
-			.mortal_from_unchecked(MORTALITY, birth, birth_hash)
-			.build();
-		let failed = |error| ClientError::of_submission(&self.url, &account, error);
-		let mut signable = at.tx().create_signable_offline(call, params).map_err(failed)?;
-		let transaction = signable.sign(signer).map_err(failed)?;
-		let mut progress = transaction.submit_and_watch().await.map_err(failed)?;
 		let wait = async {
 			while let Some(status) = progress.next().await {
 				match status? {
@@ -112,5 +110,36 @@ impl Client {
 		};
 		let timeout = ClientError::NotIncluded { seconds: INCLUSION_TIMEOUT.as_secs() };
 		tokio::time::timeout(INCLUSION_TIMEOUT, wait).await.map_err(|_| timeout)?
+	}
+
+	/// Signs a call as of the best block and sends it.
+	async fn send<Args: Encode>(
+		&self,
+		signer: &Keypair,
+		account: &str,
+		call: &Call<Args>,
+	) -> Result<TransactionProgress<Config, OnlineClientAtBlockImpl<Config>>, ClientError> {
+		// Everything as of the best block: the library's own default is the last final one.
+		let best: H256 = self.request("chain_getBlockHash", rpc_params![]).await?;
+		let at = self.online.at_block(best).await?;
+		// The pool counts what waits in it, too.
+		let nonce: u64 = self.request("system_accountNextIndex", rpc_params![account]).await?;
+		// Counted from a final block, which no reorganization can take away; where finality stands still, from one that is deep.
+		let last = self.finalized().await?;
+		let height = at.block_number();
+		let (birth_hash, birth) = if height.saturating_sub(last.height) > MORTALITY / 2 {
+			let birth = height.saturating_sub(BIRTH_DEPTH);
+			(self.request("chain_getBlockHash", rpc_params![birth]).await?, birth)
+		} else {
+			(last.hash, last.height)
+		};
+		let params = DefaultExtrinsicParamsBuilder::<Config>::new()
+			.nonce(nonce)
+			.mortal_from_unchecked(MORTALITY, birth, birth_hash)
+			.build();
+		let failed = |error| ClientError::of_submission(&self.url, account, error);
+		let mut signable = at.tx().create_signable_offline(call, params).map_err(failed)?;
+		let transaction = signable.sign(signer).map_err(failed)?;
+		transaction.submit_and_watch().await.map_err(failed)
 	}
 }
