@@ -154,7 +154,7 @@ impl Node {
 			file.seek(SeekFrom::Start(from))?;
 			// The last line may be cut in a character that is not complete yet.
 			if file.read_to_string(&mut text).is_ok() {
-				let address = text.split(MARK).nth(1).and_then(|rest| rest.split([',', ' ', '\n']).next());
+				let address = text.split(MARK).nth(1).and_then(|rest| rest.split([',', ' ', '"', '\n']).next());
 				if let Some(address) = address.filter(|address| !address.is_empty()) {
 					return Ok(format!("ws://{address}"));
 				}

@@ -8,6 +8,8 @@ use labora_primitives::{limits::MAX_SLOTS, Balance};
 use labora_runtime::constants::LAB;
 use sc_cli::RunCmd;
 
+use crate::logging::LogFormat;
+
 /// Slots that a development node registers per mining thread: one unit is computed while the next is fetched.
 const DEV_SLOTS_PER_THREAD: usize = 2;
 /// Slots that a development node registers at least, so that a demonstration with few threads still has parallel units.
@@ -39,6 +41,9 @@ pub struct Cli {
 	/// uploaded or fetched; what this node computes itself is kept in any case.
 	#[arg(long, value_name = "MIB", help_heading = "Tensors", default_value_t = DEFAULT_TENSOR_QUOTA, value_parser = value_parser!(u32).range(1..))]
 	pub tensor_quota: u32,
+	/// How a running node writes its log. With `json`, `-l` and RUST_LOG say what is logged; the other options of the log are not heeded.
+	#[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+	pub log_format: LogFormat,
 }
 
 /// What else the executable does.

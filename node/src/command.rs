@@ -11,6 +11,7 @@ use sc_service::{Configuration, PartialComponents, TaskManager};
 use crate::{
 	chain_spec::{self, ChainSpec},
 	cli::{Cli, NodeOptions, Subcommand},
+	logging::{self, LogFormat},
 	service::{self, ServiceError},
 };
 
@@ -64,7 +65,10 @@ pub fn run() -> sc_cli::Result<()> {
 
 fn run_node(cli: &Cli) -> sc_cli::Result<()> {
 	let options = cli.options();
-	let runner = cli.create_runner(&cli.run)?;
+	let runner = match cli.log_format {
+		LogFormat::Lines => cli.create_runner(&cli.run)?,
+		LogFormat::Json => logging::json_runner(cli)?,
+	};
 	let ended = runner.run_node_until_exit(|config| async move { start_node(config, options) });
 	ended.map_err(|error| match error {
 		ServiceError::Sdk(error) => error.into(),

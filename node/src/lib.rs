@@ -7,7 +7,7 @@
 //! tensors that this takes, the [`exchange`] gets from peers what it lacks, [`tensor_rpc`] lets clients put and get them.
 //!
 //! [`cli`] and [`command`] are the command line, [`chain_spec`] the built-in chains, [`service`] puts everything together, after a
-//! quick [`startup`].
+//! quick [`startup`], with the log as [`logging`] has it.
 
 // The SDK's error types are large, and every fallible function of the service returns one.
 #![allow(clippy::result_large_err)]
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod command;
 pub mod consensus;
 pub mod exchange;
+pub mod logging;
 pub mod metrics;
 pub mod mining;
 pub mod rpc;
