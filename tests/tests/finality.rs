@@ -10,7 +10,7 @@ use labora_cli::{client::Client, signer, validators};
 use labora_demo::{network::address, node::Node};
 use labora_primitives::{AccountId, Balance};
 use labora_runtime::SessionKeys;
-use labora_tests::{patched_specification, wait_for_finality, wait_for_height, LAB};
+use labora_tests::{block_hash, patched_specification, wait_for_finality, wait_for_height, LAB};
 use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
 use subxt::rpcs::rpc_params;
 
@@ -68,16 +68,11 @@ impl Network {
 	}
 }
 
-/// The hash of a node's block at a height, if it has one there.
-async fn hash_at(client: &Client, height: u64) -> Result<Option<String>> {
-	Ok(client.request("chain_getBlockHash", rpc_params![height]).await?)
-}
-
 /// Waits until a node has a block at a height.
 async fn wait_for_hash(client: &Client, height: u64) -> Result<String> {
 	let wait = async {
 		loop {
-			if let Some(hash) = hash_at(client, height).await? {
+			if let Some(hash) = block_hash(client, height).await? {
 				return anyhow::Ok(hash);
 			}
 			tokio::time::sleep(Duration::from_millis(50)).await;
@@ -142,7 +137,7 @@ async fn finality_follows_the_votes_of_more_than_two_thirds() -> Result<()> {
 	// It has jumped over the block of that height perhaps, and fetches what it jumped over afterwards: all the way to the first.
 	for height in [height, 1] {
 		let hash = wait_for_hash(&franks, height).await?;
-		ensure!(Some(hash) == hash_at(&client, height).await?, "another block {height}");
+		ensure!(Some(hash) == block_hash(&client, height).await?, "another block {height}");
 	}
 	for node in [frank, eve, charlie, bob, alice] {
 		node.stop()?;

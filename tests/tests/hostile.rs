@@ -14,6 +14,7 @@ use labora_demo::{network::address, node::Node};
 use labora_node::exchange::{NetworkPeers, Peers};
 use labora_runtime::Block;
 use labora_tests::{
+	block_hash,
 	forge::{change, export, write_specification, FORGERIES},
 	memory, peak_memory,
 	peer::Peer,
@@ -86,9 +87,7 @@ async fn a_node_takes_no_forged_blocks_from_its_peers() -> Result<()> {
 	let height = ahead + 2;
 	wait_for_height(&client, height, HEIGHT_TIMEOUT).await?;
 	let mining = Client::connect(miner.url()).await?;
-	let hash =
-		|client: Client| async move { client.request::<String>("chain_getBlockHash", rpc_params![height]).await };
-	ensure!(hash(mining).await? == hash(client).await?, "not the honest chain");
+	ensure!(block_hash(&mining, height).await? == block_hash(&client, height).await?, "not the honest chain");
 	drop(forger);
 	node.stop()?;
 	miner.stop()

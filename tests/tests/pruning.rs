@@ -8,7 +8,7 @@ use labora_demo::{
 	network::address,
 	node::{executable, Node},
 };
-use labora_tests::{output, wait_for_finality, wait_for_height, HEIGHT_TIMEOUT};
+use labora_tests::{block_hash, output, wait_for_finality, wait_for_height, HEIGHT_TIMEOUT};
 use serde_json::Value;
 use sp_io::hashing::twox_128;
 use subxt::rpcs::rpc_params;
@@ -19,8 +19,7 @@ const KEPT: &str = "4";
 const HEIGHT: u64 = 12;
 
 async fn hash(client: &Client, height: u64) -> Result<String> {
-	let hash: Option<String> = client.request("chain_getBlockHash", rpc_params![height]).await?;
-	hash.with_context(|| format!("a block at height {height}"))
+	block_hash(client, height).await?.with_context(|| format!("a block at height {height}"))
 }
 
 /// Whether a node has the body of a block; it has to have the header.

@@ -3,9 +3,8 @@
 use anyhow::{ensure, Context, Result};
 use labora_cli::client::Client;
 use labora_demo::{network::address, node::Node};
-use labora_tests::{wait_for_height, HEIGHT_TIMEOUT};
+use labora_tests::{block_hash, wait_for_height, HEIGHT_TIMEOUT};
 use serde_json::Value;
-use subxt::rpcs::rpc_params;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_node_follows_the_chain() -> Result<()> {
@@ -23,9 +22,7 @@ async fn a_second_node_follows_the_chain() -> Result<()> {
 	wait_for_height(&following, height, HEIGHT_TIMEOUT).await?;
 
 	// The same block, not just the same height.
-	let hash =
-		|client: Client| async move { client.request::<String>("chain_getBlockHash", rpc_params![height]).await };
-	ensure!(hash(mining).await? == hash(following).await?);
+	ensure!(block_hash(&mining, height).await? == block_hash(&following, height).await?);
 
 	// For programs every line of its log is an object.
 	let log = follower.log().to_owned();
