@@ -227,7 +227,7 @@ impl Engine {
 	) {
 		let (layout, steps, block) = (packed.layout, packed.layout.steps(), finish.block_bytes());
 		let cols = packed.right.len() / steps;
-		let (mut tile, mut unfolded): (I32Block, _) = ([0; BLOCK_ELEMENTS], FoldState::default());
+		let (mut tile, mut discarded): (I32Block, _) = ([0; BLOCK_ELEMENTS], None);
 		for (col, right) in packed.right.chunks_exact(steps).enumerate().take(to).skip(panel.computed) {
 			for (row, (left, out)) in left.chunks_exact(steps).zip(panel.out.chunks_exact_mut(cols * block)).enumerate()
 			{
@@ -237,7 +237,7 @@ impl Engine {
 				}
 				let state = match draw {
 					Some(draw) => draw.place(TileIndex { row: row as u32, col: col as u32 }),
-					None => &mut unfolded,
+					None => discarded.insert(FoldState::default()),
 				};
 				self.kernel.tile(layout, left, right, state, &mut tile);
 				self.finish(finish, &tile, row, col, cols, &mut out[col * block..(col + 1) * block]);

@@ -230,8 +230,8 @@ pub fn tile(layout: StripLayout, left: &[Step], right: &[Step], state: &mut Fold
 		if layout.fold == 0 {
 			add_bytes(main_left, main_right, group, ahead, &mut acc);
 		} else {
-			// SAFETY: `lanes` is 16 u32.
-			let mut mixed = unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
+			// A new state is zeros. To load it would wait for its parts to be written.
+			let mut mixed = _mm512_setzero_si512();
 			let whole = layout.main - layout.main % layout.fold;
 			add_folded(&main_left[..whole], &main_right[..whole], group, ahead, layout.fold, &mut mixed, &mut acc);
 			// The last chunk may be shorter.
