@@ -114,14 +114,24 @@ pub(crate) struct Work<const R: usize> {
 	pub dense: Rows<i8, R>,
 	/// The strip times the other side's sparse factor: `A' * FL` or `ER * B`.
 	pub gathered: Rows<i16, R>,
-	/// Sum of each line of `B`, without noise. Right side only.
-	pub sums: [i32; BLOCK],
 }
 
 /// The parts of packing that kernels do in their own way.
 pub(crate) trait Packer {
+	/// Fetches a block that is packed soon into the cache, if the kernel can.
+	#[inline(always)]
+	fn fetch(_bytes: &Bytes) {}
+
 	/// Turns a block: 32 rows of 32 bytes to 32 columns.
 	fn turn(bytes: &Bytes, out: &mut Bytes);
+
+	/// Packs 32 inner indices of a block whose rows are lines, without noise: clamps them, writes main steps.
+	#[inline(always)]
+	fn lines<const LEFT: bool>(lines: &Bytes, out: &mut [Step]) {
+		let mut rows: Bytes = [0; CHUNK_BYTES];
+		Self::turn(lines, &mut rows);
+		Self::block::<0, LEFT>(&rows, &mut Work { dense: [], gathered: [] }, None, out);
+	}
 
 	/// Packs 32 inner indices, one row of 32 lines each: clamps them, adds noise and gathers along the paths if there are any
 	/// (the left side gathers what is noised, the right side what is not), writes main steps.
@@ -132,9 +142,15 @@ pub(crate) trait Packer {
 		out: &mut [Step],
 	);
 
+	/// Adds to each line's sum what some main steps of a right strip hold of it.
+	fn add_sums(steps: &[Step], sums: &mut [i32; BLOCK]);
+
 	/// A wide step of two rows.
 	fn pairs(even: &[i16; BLOCK], odd: &[i16; BLOCK], out: &mut Step);
 }
+
+/// How many blocks before its turn a block is fetched. The blocks of a column of blocks lie far apart, which the CPU doesn't foresee.
+const FETCH_AHEAD: usize = 4;
 
 /// Packs a strip. Inlined into every kernel.
 #[inline(always)]
@@ -160,33 +176,34 @@ fn pack_ranked<P: Packer, const R: usize, const LEFT: bool>(
 	let PackJob { side, operand, strip: number, noise } = *job;
 	let (main, rest) = strip.split_at_mut(layout.main);
 	let (wide, last) = rest.split_at_mut(layout.wide);
-	let mut work = Work::<R> { dense: [[0; BLOCK]; R], gathered: [[0; BLOCK]; R], sums: [0; BLOCK] };
+	let mut work = Work::<R> { dense: [[0; BLOCK]; R], gathered: [[0; BLOCK]; R] };
 	let mut sums = [0i32; BLOCK];
 	if let Some(noise) = noise {
 		noise.turned::<P, R>(side, number, &mut work.dense);
 	}
+	let blocks = layout.main * layout.per_step / BLOCK;
 	let turn = operand.rows_are_lines(side);
 	let mut rows: Bytes = [0; CHUNK_BYTES];
 	for (index, steps) in main.chunks_exact_mut(BLOCK / layout.per_step).enumerate() {
 		let path = |noise, side| Path::<R>::new(Noise::cycles(noise, side), index * BLOCK);
 		let paths =
 			noise.and_then(|noise| Some(Paths { own: path(noise, side)?, other: path(noise, opposite(side))? }));
-		if let Some(Paths { own, .. }) = paths {
-			// The noise of a path is a telescope: its sum over the inner indices is that of the ends.
-			let (first, end) = (&work.dense[own.row(0)], &work.dense[own.row(BLOCK)]);
-			for j in 0..BLOCK {
-				sums[j] += i32::from(first[j]) - i32::from(end[j]);
-			}
+		let ahead = index + FETCH_AHEAD;
+		if let Some(ahead) = operand.block(side, number + ahead / blocks, ahead % blocks) {
+			P::fetch(ahead);
 		}
-		let rows = match operand.block(side, number, index) {
+		match operand.block(side, number, index) {
+			Some(bytes) if turn && R == 0 => P::lines::<LEFT>(bytes, steps),
 			Some(bytes) if turn => {
 				P::turn(bytes, &mut rows);
-				&rows
+				P::block::<R, LEFT>(&rows, &mut work, paths, steps);
 			}
-			Some(bytes) => bytes,
-			None => &[0; CHUNK_BYTES],
-		};
-		P::block::<R, LEFT>(rows, &mut work, paths, steps);
+			Some(bytes) => P::block::<R, LEFT>(bytes, &mut work, paths, steps),
+			None => P::block::<R, LEFT>(&[0; CHUNK_BYTES], &mut work, paths, steps),
+		}
+		if !LEFT {
+			P::add_sums(steps, &mut sums);
+		}
 	}
 	if !wide.is_empty() {
 		let (first, second) = wide.split_at_mut(R / 2);
@@ -199,8 +216,8 @@ fn pack_ranked<P: Packer, const R: usize, const LEFT: bool>(
 			P::pairs(&negative(&rows[0]), &negative(&rows[1]), step);
 		}
 	}
-	for (word, (a, b)) in last[0].0.iter_mut().zip(sums.iter().zip(&work.sums)) {
-		*word = ((a + b) * 128) as u32;
+	for (word, sum) in last[0].0.iter_mut().zip(sums) {
+		*word = (sum * 128) as u32;
 	}
 }
 
@@ -237,11 +254,6 @@ impl<const PER: usize> Packer for Plain<PER> {
 			for (x, byte) in noised.iter_mut().zip(row) {
 				*x = i16::from(operand(*byte as i8));
 			}
-			if !LEFT {
-				for (sum, x) in work.sums.iter_mut().zip(noised.iter()) {
-					*sum += i32::from(*x);
-				}
-			}
 			let Some(Paths { own, other }) = paths else { continue };
 			let mut gather = |row: &[i16; BLOCK]| {
 				let gathered = &mut work.gathered[other.row(t)];
@@ -277,6 +289,17 @@ impl<const PER: usize> Packer for Plain<PER> {
 				}
 			} else {
 				Self::pairs(&row(0), &row(1), step);
+			}
+		}
+	}
+
+	#[inline(always)]
+	fn add_sums(steps: &[Step], sums: &mut [i32; BLOCK]) {
+		for step in steps {
+			for (sum, word) in sums.iter_mut().zip(step.0) {
+				let bytes = word.to_le_bytes().map(|x| i32::from(x as i8));
+				let pair = [word as i16, (word >> 16) as i16].map(i32::from);
+				*sum += if PER == 4 { bytes.iter().sum::<i32>() } else { pair.iter().sum() };
 			}
 		}
 	}

@@ -227,7 +227,7 @@ impl Engine {
 	) {
 		let (layout, steps, block) = (packed.layout, packed.layout.steps(), finish.block_bytes());
 		let cols = packed.right.len() / steps;
-		let mut tile: I32Block = [0; BLOCK_ELEMENTS];
+		let (mut tile, mut discarded): (I32Block, _) = ([0; BLOCK_ELEMENTS], None);
 		for (col, right) in packed.right.chunks_exact(steps).enumerate().take(to).skip(panel.computed) {
 			for (row, (left, out)) in left.chunks_exact(steps).zip(panel.out.chunks_exact_mut(cols * block)).enumerate()
 			{
@@ -235,12 +235,12 @@ impl Engine {
 				if !finish.peels() && draw.as_ref().is_some_and(|draw| !draw.wanted()) {
 					return;
 				}
-				let mut state = FoldState::default();
-				self.kernel.tile(layout, left, right, &mut state, &mut tile);
+				let state = match draw {
+					Some(draw) => draw.place(TileIndex { row: row as u32, col: col as u32 }),
+					None => discarded.insert(FoldState::default()),
+				};
+				self.kernel.tile(layout, left, right, state, &mut tile);
 				self.finish(finish, &tile, row, col, cols, &mut out[col * block..(col + 1) * block]);
-				if let Some(draw) = draw {
-					draw.add(TileIndex { row: row as u32, col: col as u32 }, state);
-				}
 			}
 		}
 		if let Some(draw) = draw {
@@ -292,12 +292,14 @@ impl<'a> Draw<'a> {
 		self.wanted.load(Ordering::Relaxed)
 	}
 
-	/// Takes a tile, and draws the tickets of all that wait once there are enough.
-	fn add(&mut self, tile: TileIndex, state: FoldState) {
-		self.tiles.push((tile, state));
+	/// Where a tile is folded to. Once enough tiles wait, their tickets are drawn before.
+	fn place(&mut self, tile: TileIndex) -> &mut FoldState {
 		if self.tiles.len() == LANES {
 			self.flush();
 		}
+		let place = self.tiles.len();
+		self.tiles.push((tile, FoldState::default()));
+		&mut self.tiles[place].1
 	}
 
 	/// Draws the tickets of all that wait.

@@ -367,7 +367,7 @@ fn fold(lanes: &mut Lanes, sums: &Sums) {
 fn add_rest(left: &[Step], right: &[Step], sums: &mut Sums) {
 	for (group, rows) in sums.0.chunks_exact_mut(FOLD_ROWS * BLOCK).enumerate() {
 		let mut acc: avx512::Accumulators = [[_mm512_setzero_si512(); 2]; FOLD_ROWS];
-		avx512::add_bytes(left, right, group, &mut acc);
+		avx512::add_bytes(left, right, group, 0, &mut acc);
 		for (acc, out) in acc.iter().flatten().zip(rows.chunks_exact_mut(BLOCK / 2)) {
 			// SAFETY: `out` is 16 i32.
 			let sum = _mm512_add_epi32(*acc, unsafe { _mm512_loadu_si512(out.as_ptr().cast()) });

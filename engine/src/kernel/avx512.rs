@@ -33,6 +33,9 @@ super::plain_for!("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni");
 /// Steps of 32 inner indices: chunks and strips are multiples of it, and one round of the loops below.
 const ROUND: usize = BLOCK / 4;
 
+/// Bytes that a group fetches ahead in a round: its share of them.
+const FETCHED: usize = ROUND * core::mem::size_of::<Step>() / FOLD_GROUPS;
+
 /// The accumulators of a group: two registers a row.
 pub(super) type Accumulators = [[__m512i; 2]; FOLD_ROWS];
 
@@ -79,18 +82,22 @@ macro_rules! step {
 	};
 }
 
-/// A loop over `{rounds}` rounds of steps.
+/// A loop over `{rounds}` rounds of steps, which fetches `FETCHED` bytes `{ahead}` of what it reads in each.
 macro_rules! rounds {
 	($dot:literal) => {
 		concat!(
 			"2:\n",
 			step!($dot, 0),
+			"prefetcht1 byte ptr [{right} + {ahead}]\n",
 			step!($dot, 128),
 			step!($dot, 256),
+			"prefetcht1 byte ptr [{right} + {ahead} + 64]\n",
 			step!($dot, 384),
 			step!($dot, 512),
+			"prefetcht1 byte ptr [{right} + {ahead} + 128]\n",
 			step!($dot, 640),
 			step!($dot, 768),
+			"prefetcht1 byte ptr [{right} + {ahead} + 192]\n",
 			step!($dot, 896),
 			"add {left}, 1024\n",
 			"add {right}, 1024\n",
@@ -115,14 +122,15 @@ macro_rules! with_accumulators {
 	};
 }
 
-/// Adds the products of some steps to the accumulators of a group. `asm!`, as the compiler splits `vpdpwssd` in two, and moves
+/// Adds the products of some steps to the accumulators of a group. The right steps so many bytes `ahead` are fetched into the
+/// second-level cache by the groups together (0: nothing new). `asm!`, as the compiler splits `vpdpwssd` in two, and moves
 /// the accumulators of the folded loop through memory.
 macro_rules! accumulator {
 	($(#[$doc:meta])* $name:ident, $dot:literal) => {
 		$(#[$doc])*
 		#[inline]
 		#[target_feature(enable = "avx512f,avx512vnni")]
-		pub(super) fn $name(left: &[Step], right: &[Step], group: usize, acc: &mut Accumulators) {
+		pub(super) fn $name(left: &[Step], right: &[Step], group: usize, ahead: usize, acc: &mut Accumulators) {
 			let rounds = left.len().min(right.len()) / ROUND;
 			assert!(group < FOLD_GROUPS);
 			if rounds == 0 {
@@ -135,6 +143,7 @@ macro_rules! accumulator {
 					left = inout(reg) left.as_ptr().cast::<u32>().add(group * FOLD_ROWS) => _,
 					right = inout(reg) right.as_ptr() => _,
 					rounds = inout(reg) rounds => _,
+					ahead = in(reg) ahead + group * FETCHED,
 				);
 			}
 		}
@@ -153,7 +162,15 @@ accumulator!(
 /// As [`add_bytes`], with a fold (as `FoldState::fold`, for one group) after every `chunk` steps.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn add_folded(left: &[Step], right: &[Step], group: usize, chunk: usize, lanes: &mut __m512i, acc: &mut Accumulators) {
+fn add_folded(
+	left: &[Step],
+	right: &[Step],
+	group: usize,
+	ahead: usize,
+	chunk: usize,
+	lanes: &mut __m512i,
+	acc: &mut Accumulators,
+) {
 	let per_chunk = chunk / ROUND;
 	let chunks = (left.len().min(right.len()) / ROUND).checked_div(per_chunk).unwrap_or(0);
 	assert!(group < FOLD_GROUPS);
@@ -185,6 +202,7 @@ fn add_folded(left: &[Step], right: &[Step], group: usize, chunk: usize, lanes: 
 			left = inout(reg) left.as_ptr().cast::<u32>().add(group * FOLD_ROWS) => _,
 			right = inout(reg) right.as_ptr() => _,
 			rounds = out(reg) _,
+			ahead = in(reg) ahead + group * FETCHED,
 			per_chunk = in(reg) per_chunk,
 			chunks = inout(reg) chunks => _,
 			// The truth table of a XOR of three.
@@ -203,22 +221,25 @@ pub fn tile(layout: StripLayout, left: &[Step], right: &[Step], state: &mut Fold
 	let sums = [load(&right[layout.sums()], 0), load(&right[layout.sums()], 1)];
 	let (main_left, main_right) = (&left[..layout.main], &right[..layout.main]);
 	let wide = layout.main..layout.sums();
+	// Packed right strips lie one behind another, and the next is needed after the panel's last row. Fetching reads nothing, so that
+	// there may be none.
+	let ahead = layout.steps() * core::mem::size_of::<Step>();
 	let groups = state.0.iter_mut().zip(tile.chunks_exact_mut(FOLD_ROWS * BLOCK));
 	for (group, (lanes, rows)) in groups.enumerate() {
 		let mut acc: Accumulators = [[_mm512_setzero_si512(); 2]; FOLD_ROWS];
 		if layout.fold == 0 {
-			add_bytes(main_left, main_right, group, &mut acc);
+			add_bytes(main_left, main_right, group, ahead, &mut acc);
 		} else {
-			// SAFETY: `lanes` is 16 u32.
-			let mut mixed = unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
+			// A new state is zeros. To load it would wait for its parts to be written.
+			let mut mixed = _mm512_setzero_si512();
 			let whole = layout.main - layout.main % layout.fold;
-			add_folded(&main_left[..whole], &main_right[..whole], group, layout.fold, &mut mixed, &mut acc);
+			add_folded(&main_left[..whole], &main_right[..whole], group, ahead, layout.fold, &mut mixed, &mut acc);
 			// The last chunk may be shorter.
 			let last = layout.main - whole;
-			add_folded(&main_left[whole..], &main_right[whole..], group, last, &mut mixed, &mut acc);
+			add_folded(&main_left[whole..], &main_right[whole..], group, ahead, last, &mut mixed, &mut acc);
 			// SAFETY: `lanes` is 16 u32.
 			unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), mixed) };
-			add_words(&left[wide.clone()], &right[wide.clone()], group, &mut acc);
+			add_words(&left[wide.clone()], &right[wide.clone()], group, ahead, &mut acc);
 		}
 		for (acc, row) in acc.iter().zip(rows.chunks_exact_mut(BLOCK)) {
 			for (half, out) in row.chunks_exact_mut(BLOCK / 2).enumerate() {

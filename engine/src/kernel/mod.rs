@@ -229,7 +229,7 @@ impl Kernel {
 		dispatch!(self, pack(job, layout, strip))
 	}
 
-	/// One tile of the useful product. If the layout folds, `state` takes the noised accumulators after every chunk.
+	/// One tile of the useful product. If the layout folds, `state`, a new one, takes the noised accumulators after every chunk.
 	pub(crate) fn tile(
 		self,
 		layout: StripLayout,
@@ -238,6 +238,7 @@ impl Kernel {
 		state: &mut FoldState,
 		tile: &mut I32Block,
 	) {
+		debug_assert_eq!(*state, FoldState::default());
 		dispatch!(self, tile(layout, left, right, state, tile))
 	}
 

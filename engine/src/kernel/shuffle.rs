@@ -11,9 +11,23 @@ pub(crate) struct Shuffle<const PER: usize>;
 
 impl<const PER: usize> Packer for Shuffle<PER> {
 	#[inline(always)]
+	fn fetch(bytes: &Bytes) {
+		for line in bytes.chunks_exact(64) {
+			// SAFETY: as above.
+			unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+		}
+	}
+
+	#[inline(always)]
 	fn turn(bytes: &Bytes, out: &mut Bytes) {
 		// SAFETY: this type is named by the packers of kernels that have AVX2, and by nothing else.
 		unsafe { turn(bytes, out) }
+	}
+
+	#[inline(always)]
+	fn lines<const LEFT: bool>(bytes: &Bytes, out: &mut [Step]) {
+		// SAFETY: as above.
+		unsafe { lines::<PER, LEFT>(bytes, out) }
 	}
 
 	#[inline(always)]
@@ -25,6 +39,12 @@ impl<const PER: usize> Packer for Shuffle<PER> {
 	) {
 		// SAFETY: as above.
 		unsafe { block::<PER, R, LEFT>(rows, work, paths, out) }
+	}
+
+	#[inline(always)]
+	fn add_sums(steps: &[Step], sums: &mut [i32; BLOCK]) {
+		// SAFETY: as above.
+		unsafe { add_sums::<PER>(steps, sums) }
 	}
 
 	#[inline(always)]
@@ -78,6 +98,28 @@ fn add(a: Words, b: Words) -> Words {
 #[target_feature(enable = "avx2")]
 fn subtract(a: Words, b: Words) -> Words {
 	[_mm256_sub_epi16(a[0], b[0]), _mm256_sub_epi16(a[1], b[1])]
+}
+
+/// Bytes as operands.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn clamp(bytes: __m256i) -> __m256i {
+	let (low, high) = (_mm256_set1_epi8(-OPERAND_MAX), _mm256_set1_epi8(OPERAND_MAX));
+	_mm256_min_epi8(_mm256_max_epi8(bytes, low), high)
+}
+
+/// Biases bytes of the left side.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bias_bytes<const LEFT: bool>(bytes: __m256i) -> __m256i {
+	_mm256_xor_si256(bytes, _mm256_set1_epi8(if LEFT { i8::MIN } else { 0 }))
+}
+
+/// Biases 16-bit integers of the left side.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bias_words<const LEFT: bool>(words: __m256i) -> __m256i {
+	_mm256_add_epi16(words, _mm256_set1_epi16(if LEFT { 128 } else { 0 }))
 }
 
 /// A step of registers in the order of the lines.
@@ -135,9 +177,8 @@ fn block<const PER: usize, const R: usize, const LEFT: bool>(
 	paths: Option<Paths<'_, R>>,
 	out: &mut [Step],
 ) {
-	let (low, high) = (_mm256_set1_epi8(-OPERAND_MAX), _mm256_set1_epi8(OPERAND_MAX));
 	let zeros = [_mm256_setzero_si256(); 2];
-	let (mut previous, mut sums) = (zeros, zeros);
+	let mut previous = zeros;
 	let mut plus = zeros[0];
 	if let Some(Paths { own, .. }) = paths {
 		plus = load_bytes(&work.dense[own.row(0)]);
@@ -147,17 +188,12 @@ fn block<const PER: usize, const R: usize, const LEFT: bool>(
 		for (i, (packed, row)) in packed.iter_mut().zip(rows.chunks_exact(BLOCK)).enumerate() {
 			let t = group * PER + i;
 			// SAFETY: a row is 32 bytes.
-			let x = unsafe { _mm256_loadu_si256(row.as_ptr().cast()) };
-			let x = _mm256_min_epi8(_mm256_max_epi8(x, low), high);
+			let x = clamp(unsafe { _mm256_loadu_si256(row.as_ptr().cast()) });
 			*packed = x;
 			if let Some(Paths { own, .. }) = paths {
 				let minus = load_bytes(&work.dense[own.row(t + 1)]);
 				*packed = _mm256_add_epi8(x, _mm256_sub_epi8(plus, minus));
 				plus = minus;
-			}
-			if !LEFT {
-				// 32 operands: far inside 16 bits.
-				sums = add(sums, widen(x));
 			}
 			if let Some(Paths { other, .. }) = paths {
 				let wide = widen(if LEFT { *packed } else { x });
@@ -167,24 +203,91 @@ fn block<const PER: usize, const R: usize, const LEFT: bool>(
 			}
 		}
 		if PER == 4 {
-			let bias = _mm256_set1_epi8(if LEFT { i8::MIN } else { 0 });
-			let row = |i: usize| _mm256_xor_si256(packed[i % PER], bias);
+			let row = |i: usize| bias_bytes::<LEFT>(packed[i % PER]);
 			interleave_bytes([row(0), row(1), row(2), row(3)], step);
 		} else {
-			let bias = [_mm256_set1_epi16(if LEFT { 128 } else { 0 }); 2];
-			interleave_words(add(widen(packed[0]), bias), add(widen(packed[1 % PER]), bias), step);
+			let row = |i: usize| widen(packed[i % PER]).map(|words| bias_words::<LEFT>(words));
+			interleave_words(row(0), row(1), step);
 		}
 	}
 	if let Some(Paths { other, .. }) = paths {
 		let gathered = &mut work.gathered[other.row(BLOCK)];
 		store_words(subtract(load_words(gathered), previous), gathered);
 	}
-	if !LEFT {
-		let mut line_sums = [0i16; BLOCK];
-		store_words(sums, &mut line_sums);
-		for (sum, x) in work.sums.iter_mut().zip(line_sums) {
-			*sum += i32::from(x);
+}
+
+/// Packs 32 inner indices of 32 lines, half of them at a time, and eight lines: line `i` and line `i + 4` in one register.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lines<const PER: usize, const LEFT: bool>(bytes: &Bytes, out: &mut [Step]) {
+	const HALF: usize = BLOCK / 2;
+	const LINES: usize = 8;
+	for (half, out) in out.chunks_exact_mut(HALF / PER).enumerate() {
+		for (part, lines) in bytes.chunks_exact(LINES * BLOCK).enumerate() {
+			let line = |i: usize| {
+				let bytes = &lines[i * BLOCK + half * HALF..][..HALF];
+				// SAFETY: `bytes` is 16 bytes.
+				unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+			};
+			let mut x = [_mm256_setzero_si256(); 4];
+			for (i, x) in x.iter_mut().enumerate() {
+				*x = clamp(_mm256_set_m128i(line(i + 4), line(i)));
+			}
+			for (words, out) in out.chunks_exact_mut(4).enumerate() {
+				let mut x = x;
+				for x in &mut x {
+					let signs = _mm256_cmpgt_epi8(_mm256_setzero_si256(), *x);
+					*x = match (PER, words) {
+						(4, _) => bias_bytes::<LEFT>(*x),
+						(_, 0) => bias_words::<LEFT>(_mm256_unpacklo_epi8(*x, signs)),
+						_ => bias_words::<LEFT>(_mm256_unpackhi_epi8(*x, signs)),
+					};
+				}
+				for (x, step) in turn_words(x).into_iter().zip(out) {
+					let words = &mut step.0[part * LINES..][..LINES];
+					// SAFETY: `words` is 32 bytes.
+					unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), x) };
+				}
+			}
 		}
+	}
+}
+
+/// Turns four rows of four words in each half of the registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn turn_words(mut x: [__m256i; 4]) -> [__m256i; 4] {
+	for _ in 0..2 {
+		let [a, b, c, d] = x;
+		x = [
+			_mm256_unpacklo_epi32(a, c),
+			_mm256_unpackhi_epi32(a, c),
+			_mm256_unpacklo_epi32(b, d),
+			_mm256_unpackhi_epi32(b, d),
+		];
+	}
+	x
+}
+
+/// Adds up the lines of main steps of 32 inner indices.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_sums<const PER: usize>(steps: &[Step], sums: &mut [i32; BLOCK]) {
+	const LINES: usize = 8;
+	for (part, sums) in sums.chunks_exact_mut(LINES).enumerate() {
+		// 32 operands, noised: far inside 16 bits.
+		let mut words = _mm256_setzero_si256();
+		for step in steps {
+			let step = &step.0[part * LINES..][..LINES];
+			// SAFETY: `step` is 32 bytes.
+			let x = unsafe { _mm256_loadu_si256(step.as_ptr().cast()) };
+			let pairs = if PER == 4 { _mm256_maddubs_epi16(_mm256_set1_epi8(1), x) } else { x };
+			words = _mm256_add_epi16(words, pairs);
+		}
+		let sums: *mut __m256i = sums.as_mut_ptr().cast();
+		let sum = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+		// SAFETY: `sums` is 32 bytes.
+		unsafe { _mm256_storeu_si256(sums, _mm256_add_epi32(_mm256_loadu_si256(sums), sum)) };
 	}
 }
 

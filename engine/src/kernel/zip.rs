@@ -27,6 +27,11 @@ impl<const PER: usize> Packer for Zip<PER> {
 	}
 
 	#[inline(always)]
+	fn add_sums(steps: &[Step], sums: &mut [i32; BLOCK]) {
+		Plain::<PER>::add_sums(steps, sums);
+	}
+
+	#[inline(always)]
 	fn pairs(even: &[i16; BLOCK], odd: &[i16; BLOCK], out: &mut Step) {
 		Plain::<PER>::pairs(even, odd, out);
 	}
