@@ -194,8 +194,8 @@ fn measured(report: &mut Report, file: Option<&str>) {
 
 fn main() {
 	let options = options();
-	let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/peers.py");
-	let python = Python::start(&options.python, script);
+	// Cargo runs benchmarks in their package's folder.
+	let python = Python::start(&options.python, "../scripts/peers.py");
 	let engine = Engine::best(1);
 	let peers = python.as_ref().map_or("none", |python| &python.versions).to_owned();
 	let python = RefCell::new(python);
