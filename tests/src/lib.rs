@@ -20,7 +20,6 @@ use labora_cli::{
 };
 use labora_demo::node::{executable, Node};
 use labora_primitives::{Balance, TaskId};
-use subxt::rpcs::rpc_params;
 
 /// Seconds that a few blocks may take on a slow machine.
 pub const HEIGHT_TIMEOUT: u64 = 120;
@@ -111,11 +110,6 @@ pub async fn wait_for_finality(client: &Client, height: u64, seconds: u64) -> Re
 		anyhow::Ok(())
 	};
 	tokio::time::timeout(Duration::from_secs(seconds), wait).await.context("nothing more is final")?
-}
-
-/// The hash of a node's block at a height. None: it has none there.
-pub async fn block_hash(client: &Client, height: u64) -> Result<Option<String>> {
-	Ok(client.request("chain_getBlockHash", rpc_params![height]).await?)
 }
 
 /// Most memory that a node had, MiB.

@@ -10,9 +10,10 @@ use labora_cli::{client::Client, signer, validators};
 use labora_demo::{network::address, node::Node};
 use labora_primitives::{AccountId, Balance};
 use labora_runtime::SessionKeys;
-use labora_tests::{block_hash, patched_specification, wait_for_finality, wait_for_height, LAB};
+use labora_soak::check::block_hash;
+use labora_tests::{patched_specification, wait_for_finality, wait_for_height, LAB};
 use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
-use subxt::rpcs::rpc_params;
+use subxt::{rpcs::rpc_params, utils::H256};
 
 /// Seconds that any step may take on a slow machine.
 const STEP: u64 = 120;
@@ -69,7 +70,7 @@ impl Network {
 }
 
 /// Waits until a node has a block at a height.
-async fn wait_for_hash(client: &Client, height: u64) -> Result<String> {
+async fn wait_for_hash(client: &Client, height: u64) -> Result<H256> {
 	let wait = async {
 		loop {
 			if let Some(hash) = block_hash(client, height).await? {

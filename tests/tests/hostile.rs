@@ -13,8 +13,8 @@ use labora_cli::client::Client;
 use labora_demo::{network::address, node::Node};
 use labora_node::exchange::{NetworkPeers, Peers};
 use labora_runtime::Block;
+use labora_soak::check::block_hash;
 use labora_tests::{
-	block_hash,
 	forge::{change, export, write_specification, FORGERIES},
 	memory, peak_memory,
 	peer::Peer,

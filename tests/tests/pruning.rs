@@ -8,22 +8,23 @@ use labora_demo::{
 	network::address,
 	node::{executable, Node},
 };
-use labora_tests::{block_hash, output, wait_for_finality, wait_for_height, HEIGHT_TIMEOUT};
+use labora_soak::check::block_hash;
+use labora_tests::{output, wait_for_finality, wait_for_height, HEIGHT_TIMEOUT};
 use serde_json::Value;
 use sp_io::hashing::twox_128;
-use subxt::rpcs::rpc_params;
+use subxt::{rpcs::rpc_params, utils::H256};
 
 /// Final blocks whose state and body the pruned node keeps.
 const KEPT: &str = "4";
 /// Far enough that block 1 is behind what is kept.
 const HEIGHT: u64 = 12;
 
-async fn hash(client: &Client, height: u64) -> Result<String> {
+async fn hash(client: &Client, height: u64) -> Result<H256> {
 	block_hash(client, height).await?.with_context(|| format!("a block at height {height}"))
 }
 
 /// Whether a node has the body of a block; it has to have the header.
-async fn has_body(client: &Client, block: &str) -> Result<bool> {
+async fn has_body(client: &Client, block: H256) -> Result<bool> {
 	let header: Value = client.request("chain_getHeader", rpc_params![block]).await?;
 	ensure!(header["parentHash"].is_string(), "no header of {block}");
 	let block: Value = client.request("chain_getBlock", rpc_params![block]).await?;
@@ -31,7 +32,7 @@ async fn has_body(client: &Client, block: &str) -> Result<bool> {
 }
 
 /// The height that the state after a block names. None: the state is not there.
-async fn height_in_state(client: &Client, block: &str) -> Result<Option<u32>> {
+async fn height_in_state(client: &Client, block: H256) -> Result<Option<u32>> {
 	let key = [twox_128(b"System"), twox_128(b"Number")].concat();
 	let key = format!("0x{}", key.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
 	let Ok(value) = client.request::<Option<String>>("state_getStorage", rpc_params![key, block]).await else {
@@ -64,7 +65,7 @@ async fn archives_keep_everything_and_pruned_nodes_keep_headers() -> Result<()> 
 	let first = hash(&client, 1).await?;
 	ensure!(hash(&pruned_client, 1).await? == first);
 	let gone = async {
-		while has_body(&pruned_client, &first).await? || height_in_state(&pruned_client, &first).await?.is_some() {
+		while has_body(&pruned_client, first).await? || height_in_state(&pruned_client, first).await?.is_some() {
 			tokio::time::sleep(Duration::from_millis(100)).await;
 		}
 		anyhow::Ok(())
@@ -72,20 +73,20 @@ async fn archives_keep_everything_and_pruned_nodes_keep_headers() -> Result<()> 
 	tokio::time::timeout(Duration::from_secs(HEIGHT_TIMEOUT), gone).await.context("block 1 is not pruned")??;
 	let last = pruned_client.finalized().await?.height;
 	let last_hash = hash(&pruned_client, last).await?;
-	ensure!(has_body(&pruned_client, &last_hash).await?);
-	ensure!(height_in_state(&pruned_client, &last_hash).await?.map(u64::from) == Some(last));
+	ensure!(has_body(&pruned_client, last_hash).await?);
+	ensure!(height_in_state(&pruned_client, last_hash).await?.map(u64::from) == Some(last));
 
 	// The archive has all of the first block.
-	ensure!(has_body(&client, &first).await?);
-	ensure!(height_in_state(&client, &first).await? == Some(1));
+	ensure!(has_body(&client, first).await?);
+	ensure!(height_in_state(&client, first).await? == Some(1));
 	pruned.stop()?;
 	archive.stop()?;
 
-	moves_to_other_nodes(dir.path(), HEIGHT, &first).await
+	moves_to_other_nodes(dir.path(), HEIGHT, first).await
 }
 
 /// The archive's chain up to a height, exported and imported; and its folder, copied.
-async fn moves_to_other_nodes(dir: &Path, height: u64, first: &str) -> Result<()> {
+async fn moves_to_other_nodes(dir: &Path, height: u64, first: H256) -> Result<()> {
 	let path = |name: &str| dir.join(name);
 	let (blocks, to) = (path("blocks"), height.to_string());
 	let run = |subcommand: &str, base: &str, more: &[&str]| {

@@ -3,7 +3,8 @@
 use anyhow::{ensure, Context, Result};
 use labora_cli::client::Client;
 use labora_demo::{network::address, node::Node};
-use labora_tests::{block_hash, wait_for_height, HEIGHT_TIMEOUT};
+use labora_soak::check::block_hash;
+use labora_tests::{wait_for_height, HEIGHT_TIMEOUT};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
