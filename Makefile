@@ -85,6 +85,8 @@ bench: build data
 		&& $(LABORA_CACHE)/peers/bin/pip install --quiet -r scripts/requirements.txt; } || rm -rf $(LABORA_CACHE)/peers
 	@$(if $(QUICK),rm -f $(LABORA_CACHE)/measured.md,$(BIN)/labora-measure | tee $(LABORA_CACHE)/measured.md)
 	@$(if $(QUICK),,$(CARGO) bench --locked --workspace --bench product)
+	@$(if $(QUICK),,if command -v valgrind >/dev/null; then $(CARGO) bench --locked --workspace --bench instructions; \
+		else echo "No instructions are counted: Valgrind is not installed."; fi)
 	@$(CARGO) bench --locked --workspace --bench summary -- $(if $(QUICK),--quick) --python $(LABORA_CACHE)/peers/bin/python \
 		--measure $(LABORA_CACHE)/measured.md --out $(CURDIR)/bench-summary.json
 
