@@ -29,6 +29,8 @@ use crate::{
 
 /// What signed extrinsics may use of a block.
 const NORMAL_RATIO: Perbill = Perbill::from_percent(75);
+/// Part of a block's bytes that normal calls may use: the largest answer fits beside them.
+const NORMAL_BYTES_RATIO: Perbill = Perbill::from_percent(55);
 /// Largest body: a proof at the largest `k` is 1 MiB and its siblings.
 const MAX_BLOCK_BYTES: u32 = 5 * 1024 * 1024;
 
@@ -42,7 +44,7 @@ parameter_types! {
 	);
 	pub RuntimeBlockLength: BlockLength = BlockLength::builder()
 		.max_length(MAX_BLOCK_BYTES)
-		.modify_max_length_for_class(DispatchClass::Normal, |most| *most = NORMAL_RATIO * *most)
+		.modify_max_length_for_class(DispatchClass::Normal, |most| *most = NORMAL_BYTES_RATIO * *most)
 		.build();
 	pub const ExistentialDeposit: Balance = EXISTENTIAL_DEPOSIT;
 	pub FeeMultiplier: Multiplier = Multiplier::one();

@@ -14,8 +14,8 @@ pub const BLOCK_REWARD: Balance = 10 * LAB;
 pub const SLOT_BOND: Balance = 50 * LAB;
 /// Lowest price of a unit.
 pub const MIN_PRICE: Balance = MILLILAB;
-/// Fee of one byte of an extrinsic.
-pub const BYTE_FEE: Balance = LAB / 1_000_000_000;
+/// Fee of one byte of an extrinsic: a block full of bytes costs as much as one full of weight, half a LAB.
+pub const BYTE_FEE: Balance = LAB / 10_000_000;
 /// Blocks that a result must outlive before it is paid.
 pub const RESULT_WINDOW: BlockNumber = 16;
 /// Steps of a unit that its audit looks at.

@@ -5,7 +5,7 @@ mod chain;
 use std::sync::Arc;
 
 use chain::*;
-use frame_support::{assert_noop, assert_ok};
+use frame_support::{assert_noop, assert_ok, dispatch::DispatchClass, weights::Weight};
 use labora_engine::{Engine, UnitOutput};
 use labora_graph::{OpIndex, Trace};
 use labora_primitives::{
@@ -508,6 +508,90 @@ fn answers_and_challenges_that_are_none_are_named() {
 		block(&OTHER, || {
 			assert_noop!(challenge(id, Claim::Metrics { step: 0 }), DisputeError::NoStandingResult);
 		});
+	});
+}
+
+/// A block that somebody filled with answers, or with what is as heavy.
+fn full_block() {
+	block(&OTHER, || System::register_extra_weight_unchecked(Weight::MAX, DispatchClass::Operational));
+}
+
+#[test]
+fn full_blocks_are_no_time_to_answer() {
+	with_units(|_, units| {
+		let computed = compute(&units[0], &[initial_parameter()]);
+		let id = units[0].id;
+		let result = block(&OTHER, || computed.submit());
+		let claim = Claim::Trace { first: 0, count: 1 };
+		block(&OTHER, || challenge(id, claim)).unwrap();
+		let due = || Disputes::disputes(Some(&MINER))[0].demands[0].due;
+		let asked = due();
+		assert_eq!(asked, System::block_number() + ANSWER_WINDOW + result.took / 4);
+		let full = 10 * (ANSWER_WINDOW + AUDIT_WINDOW + FOLLOW_UP_WINDOW);
+		(0..full).for_each(|_| full_block());
+		// Whatever the audit drew meanwhile has all its time too.
+		assert!(demands(id).len() > 1);
+		assert_eq!((fell(id), standing(id).map(|result| result.due)), (None, Some(result.due)));
+		assert_eq!(due(), asked + full);
+		blocks(2);
+		assert_eq!(due(), asked + full, "of these two, both had room");
+		block(&OTHER, || answer_all(&computed));
+		// The search that the challenge began is not over, though more blocks passed than one takes.
+		assert_eq!(standing(id).unwrap().due, System::block_number() + FOLLOW_UP_WINDOW);
+		// When the answer came, it had been noted to be looked at again after the demand's end.
+		for _ in 0..FOLLOW_UP_WINDOW + ANSWER_WINDOW {
+			block(&OTHER, || ());
+			assert_eq!(fell(id), None);
+		}
+		assert_eq!(standing(id), None, "paid");
+	});
+}
+
+#[test]
+fn silence_is_guilt_where_there_was_room() {
+	with_units(|_, units| {
+		let computed = compute(&units[0], &[initial_parameter()]);
+		let id = units[0].id;
+		let result = block(&OTHER, || computed.submit());
+		block(&OTHER, || challenge(id, Claim::Trace { first: 0, count: 1 })).unwrap();
+		block(&OTHER, || ());
+		// The challenge was first, but the audit, drawn one block later, ends earlier.
+		let window = AUDIT_WINDOW + result.took / 4;
+		for _ in 0..window {
+			full_block();
+			assert_eq!((fell(id), standing(id).is_some()), (None, true));
+			block(&OTHER, || ());
+			assert_eq!((fell(id), standing(id).is_some()), (None, true));
+		}
+		// The last block had room, and what it could have taken did not come.
+		full_block();
+		assert_eq!(fell(id), Some(Fault::Silence));
+	});
+}
+
+#[test]
+fn a_block_is_full_when_the_largest_answer_does_not_fit() {
+	let limits = <Runtime as frame_system::Config>::BlockWeights::get();
+	let lengths = <Runtime as frame_system::Config>::BlockLength::get();
+	let full = |used: &[(Weight, DispatchClass)], bytes: u32| {
+		let before = pallet_disputes::FullBlocks::<Runtime>::get();
+		block(&OTHER, || {
+			System::set_block_consumed_resources(Weight::zero(), bytes as usize);
+			used.iter().for_each(|(weight, class)| System::register_extra_weight_unchecked(*weight, *class));
+		});
+		pallet_disputes::FullBlocks::<Runtime>::get() > before
+	};
+	new_chain().execute_with(|| {
+		let normal = (limits.get(DispatchClass::Normal).max_total.unwrap(), DispatchClass::Normal);
+		let reserved = limits.get(DispatchClass::Operational).reserved.unwrap();
+		let bytes = *lengths.max.get(DispatchClass::Normal);
+		assert!(!full(&[], 0));
+		assert!(!full(&[normal], bytes), "normal calls leave room for an answer");
+		assert!(!full(&[normal, (limits.max_block, DispatchClass::Mandatory)], 0), "and hooks do");
+		assert!(!full(&[(reserved, DispatchClass::Operational)], 0), "answers may use what normal calls do not");
+		assert!(full(&[normal, (reserved, DispatchClass::Operational)], 0));
+		assert!(full(&[(limits.max_block, DispatchClass::Operational)], 0));
+		assert!(full(&[], *lengths.max.get(DispatchClass::Operational) - (1 << 20)));
 	});
 }
 

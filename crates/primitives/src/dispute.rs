@@ -126,7 +126,8 @@ pub struct Demand {
 	pub claim: Claim,
 	/// Who asked and the bond on it; none for an audit.
 	pub by: Option<(AccountId, Balance)>,
-	/// The last block that takes the answer.
+	/// The last block that takes the answer: its height, less the full blocks before it, as time for answers stands still in those. Where a
+	/// dispute is reported, the height, if no block until then is full.
 	pub due: BlockNumber,
 	/// An answer showed that the result is wrong: it falls with the next block.
 	pub proven: bool,

@@ -116,8 +116,8 @@ pub trait DisputeLedger {
 	fn stake(price: Balance, ops: u32) -> Balance;
 	/// A result was accepted: it will be audited. `false`: this block has taken as many as it can.
 	fn opened(id: AssignmentId) -> bool;
-	/// A result was taken back without being judged: whoever challenged it has its bond back.
-	fn dropped(id: AssignmentId);
-	/// The last block in which an open demand on a result may be answered; none if none is open.
+	/// A result stands no longer: whoever still challenges it has its bond back.
+	fn closed(id: AssignmentId);
+	/// The last block in which an open demand on a result may be answered, if no block until then is full; none if none is open.
 	fn open_until(id: AssignmentId) -> Option<BlockNumber>;
 }

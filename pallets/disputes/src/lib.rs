@@ -8,6 +8,7 @@
 //!   if only its worker has the tensors: commitments of the trace, then chaining values of a tensor's tree, then a block.
 //! - A wrong block, or silence: the result falls (`pallet-tasks` takes it back), its stake is slashed, who proved it gets half, who built
 //!   on it in good faith gets of the rest what it lost, as far as it reaches. A right block: the challenger's bond is lost.
+//! - A block that was too full for one more answer is no time to answer: whoever fills blocks delays disputes, and decides none.
 //! - **Equivocation**: two sealed headers of one author on one parent.
 //!
 //! What it is not: it keeps no results and no bonds (`pallet-tasks`, `pallet-workers`).
@@ -34,7 +35,7 @@ use frame_support::{
 		tokens::{Fortitude, Precision, Restriction},
 	},
 };
-use labora_graph::Program;
+use labora_graph::{Program, MAX_METRICS_BATCH};
 use labora_primitives::{
 	answer_chunks,
 	limits::{MAX_DEMANDS, MAX_STANDING},
@@ -42,6 +43,7 @@ use labora_primitives::{
 	AccountId, Answer, AnswerError, AssignmentId, AssignmentLedger, Balance, BlockNumber, Claim, Demand, Dispute,
 	ResultLedger, StandingResult, TaskSpec, TicketSource,
 };
+use labora_tensor::CHUNK_BYTES;
 use sp_runtime::traits::SaturatedConversion;
 
 pub use weights::WeightInfo;
@@ -59,6 +61,9 @@ const SHOWING: BlockNumber = 4;
 /// Challenges, one after the other, that lead to any wrong block: the trace's nodes, its entries, three times a tensor's nodes, the
 /// block. A search begun within a result's window ends in the time that these take.
 const MAX_SEARCH: BlockNumber = 6;
+/// Chunks of the largest answer, hashes included: the metrics of the largest batch, four for 32 rows, and their openings in the trace. Two
+/// strips that are columns of blocks are less: 1,024 chunks, and at most 11 hashes beside each, which count as 64 bytes.
+const LARGEST_ANSWER: u32 = MAX_METRICS_BATCH / 8 + 64;
 /// Most authors of one height that are remembered as punished.
 pub const MAX_REPORTS_PER_HEIGHT: u32 = 64;
 
@@ -145,7 +150,15 @@ pub mod pallet {
 	pub type Demands<T> =
 		StorageMap<_, Twox64Concat, AssignmentId, BoundedVec<Demand, ConstU32<MAX_DEMANDS>>, ValueQuery>;
 
-	/// Results of which something may be overdue in a block.
+	/// Blocks so far that had no room for one more answer. The time for answers, the height less these, stands still in them.
+	#[pallet::storage]
+	pub type FullBlocks<T> = StorageValue<_, BlockNumber, ValueQuery>;
+
+	/// How many those were when a result was accepted, if there were any.
+	#[pallet::storage]
+	pub type FullBefore<T> = StorageMap<_, Twox64Concat, AssignmentId, BlockNumber, ValueQuery>;
+
+	/// Results of which something may be overdue at a time for answers.
 	#[pallet::storage]
 	pub type DueAt<T> =
 		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_DUE_PER_BLOCK>>, ValueQuery>;
@@ -171,7 +184,7 @@ pub mod pallet {
 			worker: AccountId,
 			/// What it has to show.
 			claims: Vec<Claim>,
-			/// The last block that takes the answers.
+			/// The last block that takes the answers, if none until then is full.
 			due: BlockNumber,
 		},
 		/// A result was challenged.
@@ -184,7 +197,7 @@ pub mod pallet {
 			claim: Claim,
 			/// The challenger's bond.
 			bond: Balance,
-			/// The last block that takes the answer.
+			/// The last block that takes the answer, if none until then is full.
 			due: BlockNumber,
 		},
 		/// A demand was answered, and what was shown is right, or decides nothing.
@@ -304,20 +317,29 @@ pub mod pallet {
 		/// Ends what was not answered, and draws the audits of the results of the block before the parent.
 		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
 			let now: BlockNumber = number.saturated_into();
-			let due = DueAt::<T>::take(now);
+			let clock = Self::clock();
+			// After a full block nothing: what that time had was taken then.
+			let due = DueAt::<T>::take(clock);
 			let audits = AuditAt::<T>::take(now);
 			let weight = T::WeightInfo::hooks(due.len() as u32, audits.len() as u32);
 			let mut falls: u32 = 0;
 			for id in due {
 				if falls < MAX_FALLS_PER_BLOCK {
-					falls = falls.saturating_add(u32::from(Self::expire(id, now)));
+					falls = falls.saturating_add(u32::from(Self::expire(id, clock)));
 				} else {
-					Self::look_at(id, now.saturating_add(1));
+					Self::look_at(id, clock.saturating_add(1));
 				}
 			}
 			Reports::<T>::remove(now.saturating_sub(T::ReportAge::get()).saturating_sub(1));
-			audits.into_iter().for_each(|id| Self::draw(id, now));
+			audits.into_iter().for_each(Self::draw);
 			weight.saturating_add(T::WeightInfo::fall(MAX_STANDING).saturating_mul(falls.into()))
+		}
+
+		/// Counts the block if it is full.
+		fn on_finalize(_: BlockNumberFor<T>) {
+			if !Self::has_room() {
+				FullBlocks::<T>::mutate(|full| *full = full.saturating_add(1));
+			}
 		}
 
 		#[cfg(feature = "try-runtime")]
@@ -329,6 +351,9 @@ pub mod pallet {
 			assert!(T::AuditWindow::get() > 0 && T::AnswerWindow::get() > 0);
 			let audited = u32::from(T::AuditSteps::get()).saturating_mul(u32::from(T::AuditBlocks::get()));
 			assert!(audited > 0 && audited <= MAX_DEMANDS / 2, "challenges need room beside an audit");
+			let normal = T::BlockWeights::get().get(DispatchClass::Normal).max_total.unwrap_or(Weight::MAX);
+			let length = *T::BlockLength::get().max.get(DispatchClass::Normal);
+			assert!(Self::has_room_beside(normal, Weight::zero(), length), "normal calls leave room for an answer");
 		}
 	}
 
@@ -352,11 +377,12 @@ pub mod pallet {
 			// The other half is the audit's.
 			ensure!(open < MAX_DEMANDS / 2, Error::<T>::TooManyDemands);
 			let bond = challenge_bond(T::ChallengeBond::get(), open);
-			let due = now.saturating_add(T::AnswerWindow::get()).saturating_add(result.took / SHOWING);
+			let due = Self::clock().saturating_add(T::AnswerWindow::get()).saturating_add(result.took / SHOWING);
 			let demand = Demand { claim, by: Some((who.clone(), bond)), due, proven: false };
 			Demands::<T>::try_append(assignment, demand).map_err(|()| Error::<T>::TooManyDemands)?;
 			ensure!(Self::look_at(assignment, due.saturating_add(1)), Error::<T>::TooManyDemands);
 			T::Currency::hold(&HoldReason::Challenge.into(), &who, bond).map_err(|_| Error::<T>::BondTooSmall)?;
+			let due = Self::height_of(due);
 			Self::deposit_event(Event::Challenged { assignment, challenger: who, claim, bond, due });
 			Ok(())
 		}
@@ -372,16 +398,16 @@ pub mod pallet {
 			answer: Answer,
 		) -> DispatchResultWithPostInfo {
 			let who = ensure_signed(origin)?;
-			let now = Self::now();
+			let clock = Self::clock();
 			let mut demands = Demands::<T>::get(assignment);
 			let position = demands.iter().position(|demand| demand.claim == claim);
 			let at = position.ok_or(Error::<T>::NoSuchDemand)?;
 			let demand = demands.get(at).cloned().ok_or(Error::<T>::NoSuchDemand)?;
-			ensure!(now <= demand.due && !demand.proven, Error::<T>::TooLate);
+			ensure!(clock <= demand.due && !demand.proven, Error::<T>::TooLate);
 			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
 			if !Self::judge(&result, &claim, &answer)? {
 				// What falls may take much back: that is for the hook, which counts what it does.
-				ensure!(Self::look_at(assignment, now.saturating_add(1)), Error::<T>::TooManyDemands);
+				ensure!(Self::look_at(assignment, clock.saturating_add(1)), Error::<T>::TooManyDemands);
 				if let Some(demand) = demands.get_mut(at) {
 					demand.proven = true;
 				}
@@ -398,7 +424,10 @@ pub mod pallet {
 				let round = answering.saturating_add(T::FollowUpWindow::get());
 				// Whoever is kept out by a result's own challengers loses no time by it.
 				let most = if crowded { BlockNumber::MAX } else { round.saturating_mul(MAX_SEARCH) };
-				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()), most);
+				// Nor by full blocks.
+				let full = FullBlocks::<T>::get().saturating_sub(FullBefore::<T>::get(assignment));
+				let due = Self::now().saturating_add(T::FollowUpWindow::get());
+				T::Results::extend(assignment, due, most.saturating_add(full));
 			}
 			Self::deposit_event(Event::Answered { assignment, claim, by: who });
 			Ok(Pays::No.into())
@@ -426,10 +455,45 @@ impl<T: Config> Pallet<T> {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// The results of a worker, or of all, of which something is to be shown.
+	/// The time for answers: the blocks so far that had room for one.
+	fn clock() -> BlockNumber {
+		Self::now().saturating_sub(FullBlocks::<T>::get())
+	}
+
+	/// The height at which it will be so late, if no block until then is full.
+	fn height_of(clock: BlockNumber) -> BlockNumber {
+		clock.saturating_add(FullBlocks::<T>::get())
+	}
+
+	/// Whether this block could take one more answer, as large as one may be.
+	fn has_room() -> bool {
+		let weight = frame_system::Pallet::<T>::block_weight();
+		let answers = *weight.get(DispatchClass::Operational);
+		Self::has_room_beside(weight.total(), answers, frame_system::Pallet::<T>::block_size())
+	}
+
+	/// Whether there is room for such an answer beside so much weight, of it so much of its own class, and so many bytes. The rules are those
+	/// of `frame_system::CheckWeight`.
+	fn has_room_beside(total: Weight, own: Weight, bytes: u32) -> bool {
+		let class = DispatchClass::Operational;
+		let (weights, length) = (T::BlockWeights::get(), LARGEST_ANSWER.saturating_mul(CHUNK_BYTES as u32));
+		let limits = weights.get(class);
+		let answer = T::WeightInfo::answer(LARGEST_ANSWER)
+			.saturating_add(T::WeightInfo::answer_merged())
+			.saturating_add(limits.base_extrinsic)
+			.saturating_add_proof_size(length.into());
+		let (total, own) = (total.saturating_add(answer), own.saturating_add(answer));
+		let reserved = limits.reserved.unwrap_or(Weight::MAX);
+		limits.max_total.is_none_or(|most| own.all_lte(most))
+			&& (total.all_lte(weights.max_block) || own.all_lte(reserved))
+			&& bytes.saturating_add(length) <= *T::BlockLength::get().max.get(class)
+	}
+
+	/// The results of a worker, or of all, of which something is to be shown. Demands are due at a height.
 	pub fn disputes(worker: Option<&AccountId>) -> Vec<Dispute> {
-		let all = Demands::<T>::iter().filter_map(|(assignment, demands)| {
+		let all = Demands::<T>::iter().filter_map(|(assignment, mut demands)| {
 			let result = T::Results::standing(assignment)?;
+			demands.iter_mut().for_each(|demand| demand.due = Self::height_of(demand.due));
 			Some(Dispute { assignment, result, demands: demands.into_inner() })
 		});
 		all.filter(|dispute| worker.is_none_or(|worker| dispute.result.worker == *worker)).collect()
@@ -449,12 +513,12 @@ impl<T: Config> Pallet<T> {
 		demands.iter().filter(|demand| demand.by.is_some()).count() as u32
 	}
 
-	/// Notes a result for a block, or for one soon after it that has room.
-	fn look_at(id: AssignmentId, block: BlockNumber) -> bool {
-		let mut blocks = block..=block.saturating_add(DUE_SPREAD);
-		blocks.any(|block| {
-			let ids = DueAt::<T>::get(block);
-			ids.contains(&id) || (!ids.is_full() && DueAt::<T>::try_append(block, id).is_ok())
+	/// Notes a result for a time for answers, or for one soon after it whose list has room.
+	fn look_at(id: AssignmentId, clock: BlockNumber) -> bool {
+		let mut times = clock..=clock.saturating_add(DUE_SPREAD);
+		times.any(|clock| {
+			let ids = DueAt::<T>::get(clock);
+			ids.contains(&id) || (!ids.is_full() && DueAt::<T>::try_append(clock, id).is_ok())
 		})
 	}
 
@@ -517,11 +581,11 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Lets a result fall that was shown to be wrong, or whose demands were not met in time. Says whether it fell.
-	fn expire(id: AssignmentId, now: BlockNumber) -> bool {
+	fn expire(id: AssignmentId, clock: BlockNumber) -> bool {
 		let demands = Demands::<T>::get(id);
 		// The oldest overdue one decides: an audit, or whoever asked first.
 		let proven = demands.iter().find(|demand| demand.proven).map(|demand| (demand, Fault::WrongBlock));
-		let overdue = || demands.iter().filter(|demand| demand.due < now).min_by_key(|demand| demand.due);
+		let overdue = || demands.iter().filter(|demand| demand.due < clock).min_by_key(|demand| demand.due);
 		let Some((demand, fault)) = proven.or_else(|| overdue().map(|demand| (demand, Fault::Silence))) else {
 			return false;
 		};

@@ -22,6 +22,11 @@ impl<T: Config> Pallet<T> {
 				*sum = sum.saturating_add(bond);
 			}
 		}
+		ensure!(FullBlocks::<T>::get() <= Self::now(), "a block is counted once");
+		for (id, full) in FullBefore::<T>::iter() {
+			ensure!(T::Results::standing(id).is_some(), "full blocks before a result are remembered while it stands");
+			ensure!(full <= FullBlocks::<T>::get(), "they were counted before");
+		}
 		for (challenger, sum) in bonds {
 			let reason = HoldReason::Challenge.into();
 			ensure!(T::Currency::balance_on_hold(&reason, &challenger) == sum, "a challenger's hold is its bonds");

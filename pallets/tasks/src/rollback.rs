@@ -74,7 +74,6 @@ impl<T: Config> Pallet<T> {
 				// It holds no reward, and what it merged is gone.
 				UnitKind::Merge => {
 					Self::end(id, &result);
-					T::Disputes::dropped(id);
 				}
 				// Whether it is right, on what it was computed from, decides over its block reward.
 				UnitKind::Steps(_) => {

@@ -81,6 +81,7 @@ impl<T: Config> Pallet<T> {
 		Standing::<T>::remove(id);
 		StandingOf::<T>::mutate(result.unit.task, |ids| ids.retain(|other| *other != id));
 		T::Assignments::release(&result.worker, result.stake);
+		T::Disputes::closed(id);
 	}
 
 	/// Pays a matured result from its sponsor's escrow, and vests the reward held under it.

@@ -3,7 +3,11 @@
 use alloc::{boxed::Box, vec, vec::Vec};
 use codec::Encode;
 use frame_benchmarking::v2::*;
-use frame_support::traits::{Hooks, OnInitialize};
+use frame_support::{
+	dispatch::DispatchClass,
+	traits::{Hooks, OnInitialize},
+	weights::Weight,
+};
 use labora_graph::{OpIndex, Program};
 use labora_primitives::{
 	answer_chunks,
@@ -12,7 +16,7 @@ use labora_primitives::{
 };
 use labora_tensor::{BlockIndex, ChunkSet, Commitment, ElementType, Opening, CHUNK_BYTES};
 use pallet_disputes::{
-	AuditAt, Demands, DueAt, Reports, MAX_AUDITS_PER_BLOCK, MAX_DUE_PER_BLOCK, MAX_REPORTS_PER_HEIGHT,
+	AuditAt, Demands, DueAt, FullBlocks, Reports, MAX_AUDITS_PER_BLOCK, MAX_DUE_PER_BLOCK, MAX_REPORTS_PER_HEIGHT,
 };
 use pallet_tasks::{Standing, StandingOf};
 use pallet_work::ENGINE_ID;
@@ -20,7 +24,7 @@ use sp_core::bounded::BoundedVec;
 use sp_runtime::{traits::Hash as _, Digest, DigestItem};
 
 use super::setup::*;
-use crate::{constants::*, AccountId, Disputes, Hash, Header, Runtime, RuntimeOrigin};
+use crate::{constants::*, AccountId, Disputes, Hash, Header, Runtime, RuntimeOrigin, System};
 
 /// The pallet.
 pub struct Pallet<T>(core::marker::PhantomData<T>);
@@ -94,8 +98,8 @@ fn product_answer(chunks: u32) -> Result<(Claim, Answer), BenchmarkError> {
 	let answer = Answer::truncate_from(answer.collect());
 	let claim = Claim::Block { op, block };
 	result(&spec, UnitKind::Steps(0), trace.root());
-	let mut demands = fill_demands(ID, 1, NOW);
-	demands.push(demand(claim, rich("challenger", 0), NOW));
+	let mut demands = fill_demands(ID, 1, CLOCK);
+	demands.push(demand(claim, rich("challenger", 0), CLOCK));
 	Demands::<Runtime>::insert(ID, BoundedVec::truncate_from(demands));
 	Ok((claim, answer))
 }
@@ -125,8 +129,8 @@ mod benchmarks {
 	#[benchmark]
 	fn challenge() -> Result<(), BenchmarkError> {
 		let (_, _) = result(&training(8, 1, PARAMETERS), UnitKind::Steps(0), SOME);
-		fill_demands(ID, 1, NOW);
-		fill_due(NOW + ANSWER_WINDOW + 1);
+		fill_demands(ID, 1, CLOCK);
+		fill_due(CLOCK + ANSWER_WINDOW + 1);
 		let who = rich("challenger", 0);
 		let claim = Claim::Block { op: OpIndex(LAST * OPS + u32::from(PRODUCT)), block: BlockIndex { row: 0, col: 0 } };
 		#[block]
@@ -189,8 +193,8 @@ mod benchmarks {
 			});
 		}
 		let claim = Claim::Merged { parameter: index, block };
-		let mut demands = fill_demands(ID, 1, NOW);
-		demands.push(demand(claim, rich("challenger", 0), NOW));
+		let mut demands = fill_demands(ID, 1, CLOCK);
+		demands.push(demand(claim, rich("challenger", 0), CLOCK));
 		Demands::<Runtime>::insert(ID, BoundedVec::truncate_from(demands));
 		let opened = Opened { trace: None, data: opening };
 		let shown = Answer::truncate_from(vec![opened; usize::from(MAX_UNITS) + 1]);
@@ -235,8 +239,8 @@ mod benchmarks {
 			info.round = round;
 			info.units = BoundedVec::truncate_from(states);
 		});
-		fill_demands(ID, 0, NOW - 1);
-		assert!(DueAt::<Runtime>::try_append(NOW, ID).is_ok());
+		fill_demands(ID, 0, CLOCK - 1);
+		assert!(DueAt::<Runtime>::try_append(CLOCK, ID).is_ok());
 		#[block]
 		{
 			<Disputes as OnInitialize<_>>::on_initialize(NOW);
@@ -274,16 +278,20 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// `d` results are looked at whose demands still run, `a` audits are drawn.
+	/// `d` results are looked at whose demands still run, `a` audits are drawn, and the block is full.
 	#[benchmark]
 	fn hooks(d: Linear<0, MAX_DUE_PER_BLOCK>, a: Linear<0, MAX_AUDITS_PER_BLOCK>) -> Result<(), BenchmarkError> {
 		begin(&person("author", 0));
 		for index in 0..d {
 			let id = AssignmentId(1_000 + u64::from(index));
-			let demands =
-				(0..MAX_DEMANDS).map(|number| Demand { claim: some_claim(number), by: None, due: NOW, proven: false });
+			let demands = (0..MAX_DEMANDS).map(|number| Demand {
+				claim: some_claim(number),
+				by: None,
+				due: CLOCK,
+				proven: false,
+			});
 			Demands::<Runtime>::insert(id, BoundedVec::truncate_from(demands.collect()));
-			assert!(DueAt::<Runtime>::try_append(NOW, id).is_ok());
+			assert!(DueAt::<Runtime>::try_append(CLOCK, id).is_ok());
 		}
 		let spec = training(8, 1, PARAMETERS);
 		for index in 0..a {
@@ -293,18 +301,21 @@ mod benchmarks {
 			let demands = (0..MAX_DEMANDS / 2).map(|number| Demand {
 				claim: some_claim(number),
 				by: None,
-				due: NOW,
+				due: CLOCK,
 				proven: false,
 			});
 			Demands::<Runtime>::insert(AssignmentId(id), BoundedVec::truncate_from(demands.collect()));
 			assert!(AuditAt::<Runtime>::try_append(NOW, AssignmentId(id)).is_ok());
 		}
-		fill_due(NOW + AUDIT_WINDOW + 1);
+		fill_due(CLOCK + AUDIT_WINDOW + 1);
+		System::register_extra_weight_unchecked(Weight::MAX, DispatchClass::Operational);
 		#[block]
 		{
 			<Disputes as Hooks<_>>::on_initialize(NOW);
+			<Disputes as Hooks<_>>::on_finalize(NOW);
 		}
 		assert_eq!(Demands::<Runtime>::iter_keys().count(), (d + a) as usize);
+		assert_eq!(FullBlocks::<Runtime>::get(), 2);
 		Ok(())
 	}
 }
