@@ -5,9 +5,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use frame_support::dispatch::DispatchClass;
 use labora_miner::address::{AddressError, Listener};
 use labora_primitives::{AccountId, BlockNumber, Hash};
-use labora_runtime::{opaque::Block, RuntimeApi};
+use labora_runtime::{configs::RuntimeBlockLength, opaque::Block, RuntimeApi};
 use sc_basic_authorship::ProposerFactory;
 use sc_consensus_grandpa::{warp_proof::NetworkProvider, FinalityProofProvider, SharedAuthoritySet, SharedVoterState};
 use sc_network::{
@@ -435,13 +436,16 @@ impl Mining<'_> {
 			job_sender,
 		);
 		essential.spawn_blocking("mining-jobs", MINING_TASKS, publisher.run());
-		let proposers = ProposerFactory::new(
+		let mut proposers = ProposerFactory::new(
 			self.task_manager.spawn_handle(),
 			self.client.clone(),
 			self.pool.clone(),
 			self.config.prometheus_registry(),
 			self.telemetry.map(Telemetry::handle),
 		);
+		// The SDK's default is less than the chain's limit: answers would find no room in blocks that count as having some.
+		let length = RuntimeBlockLength::get();
+		proposers.set_default_block_size_limit(*length.max.get(DispatchClass::Operational) as usize);
 		let author = Author::new(
 			self.client.clone(),
 			self.select_chain,
