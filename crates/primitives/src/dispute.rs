@@ -129,7 +129,7 @@ pub struct Demand {
 	/// The last block that takes the answer: its height, less the full blocks before it, as time for answers stands still in those. Where a
 	/// dispute is reported, the height, if no block until then is full.
 	pub due: BlockNumber,
-	/// An answer showed that the result is wrong: it falls with the next block.
+	/// An answer showed that the result is wrong: it falls with the next block, or the first after one that is not full.
 	pub proven: bool,
 }
 

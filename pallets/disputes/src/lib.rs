@@ -209,7 +209,7 @@ pub mod pallet {
 			/// By whom.
 			by: AccountId,
 		},
-		/// A demand was answered, and what was shown is wrong: the result falls with the next block.
+		/// A demand was answered, and what was shown is wrong: the result falls with the next block, or the first after one that is not full.
 		ProvenWrong {
 			/// The assignment.
 			assignment: AssignmentId,
