@@ -23,6 +23,7 @@ use sc_telemetry::{Telemetry, TelemetryWorker};
 use sp_blockchain::HeaderBackend;
 use sp_core::sr25519;
 use sp_keystore::KeystorePtr;
+use sp_runtime::Percent;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -443,9 +444,10 @@ impl Mining<'_> {
 			self.config.prometheus_registry(),
 			self.telemetry.map(Telemetry::handle),
 		);
-		// The SDK's default is less than the chain's limit: answers would find no room in blocks that count as having some.
+		// The SDK's defaults end a block before its limits do: answers would find no room in blocks that count as having some.
 		let length = RuntimeBlockLength::get();
 		proposers.set_default_block_size_limit(*length.max.get(DispatchClass::Operational) as usize);
+		proposers.set_soft_deadline(Percent::one());
 		let author = Author::new(
 			self.client.clone(),
 			self.select_chain,

@@ -42,7 +42,7 @@ use crate::{
 
 /// Log target of the watcher.
 const LOG_TARGET: &str = "labora::watcher";
-/// Blocks after which a challenge that is not on chain is submitted again.
+/// Blocks after which a challenge that neither is on chain nor waits in the pool is submitted again.
 const PATIENCE: BlockNumber = 3;
 /// Honest traces that are kept.
 const MAX_TRACES: usize = 64;
@@ -115,8 +115,8 @@ enum State {
 	Looking,
 	/// It is right, or it cannot be told, or it was not drawn.
 	Done,
-	/// This is demanded of it, and was when the best block had this height.
-	Asked(Claim, BlockNumber),
+	/// This is demanded of it, and was when the best block had this height, by this extrinsic if the pool took it.
+	Asked(Claim, BlockNumber, Option<Hash>),
 }
 
 struct Watcher<C, P> {
@@ -150,7 +150,7 @@ pub async fn run<C, P>(
 		+ Sync
 		+ 'static,
 	C::Api: Core<Block> + LaboraApi<Block> + AccountNonceApi<Block, AccountId, Nonce>,
-	P: TransactionPool<Block = Block> + 'static,
+	P: TransactionPool<Block = Block, Hash = Hash> + 'static,
 {
 	let metrics = match Metrics::new(registry.as_ref()) {
 		Ok(metrics) => metrics,
@@ -197,7 +197,7 @@ impl<C, P> Watcher<C, P>
 where
 	C: ProvideRuntimeApi<Block> + HeaderBackend<Block> + BlockBackend<Block> + Send + Sync,
 	C::Api: Core<Block> + LaboraApi<Block> + AccountNonceApi<Block, AccountId, Nonce>,
-	P: TransactionPool<Block = Block> + 'static,
+	P: TransactionPool<Block = Block, Hash = Hash> + 'static,
 {
 	/// Whether a result is among those that are looked at.
 	fn is_drawn(&self, assignment: AssignmentId) -> bool {
@@ -231,17 +231,21 @@ where
 				None => {
 					self.states.insert(id, State::Done);
 				}
-				Some(State::Asked(claim, since)) => {
-					let (claim, since) = (*claim, *since);
+				Some(State::Asked(claim, since, sent)) => {
+					let (claim, since, sent) = (*claim, *since, *sent);
 					let is_open = |dispute: &Dispute| {
 						dispute.assignment == id && dispute.demands.iter().any(|demand| demand.claim == claim)
 					};
 					let shown = self.shown.get(&id).is_some_and(|shown| shown.contains_key(&claim));
 					// A challenge that neither stands nor is answered was lost on the way.
-					let lost = since.saturating_add(PATIENCE) < height;
+					let waits = || sent.is_some_and(|hash| self.transactions.is_waiting(&hash));
+					let lost = since.saturating_add(PATIENCE) < height && !waits();
 					if disputes.iter().any(is_open) {
-						self.states.insert(id, State::Asked(claim, height));
+						self.states.insert(id, State::Asked(claim, height, sent));
 					} else if shown || lost {
+						if lost {
+							self.transactions.resync();
+						}
 						self.look(best, id)?;
 					}
 				}
@@ -315,12 +319,14 @@ where
 		if first {
 			self.metrics.wrong.inc();
 		}
-		self.states.insert(assignment, State::Asked(claim, height));
 		log::warn!(target: LOG_TARGET, "🚨 The result of assignment {assignment} is wrong: demanding {claim:?}");
 		let call = pallet_disputes::Call::challenge { assignment, claim };
-		if let Err(error) = self.transactions.submit(RuntimeCall::Disputes(call)).await {
+		let submitted = self.transactions.submit(RuntimeCall::Disputes(call)).await;
+		if let Err(error) = &submitted {
 			log::warn!(target: LOG_TARGET, "The challenge was not submitted: {error}");
 		}
+		let sent = submitted.ok().map(|submitted| submitted.hash);
+		self.states.insert(assignment, State::Asked(claim, height, sent));
 	}
 }
 

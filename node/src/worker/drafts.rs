@@ -8,7 +8,7 @@ use std::{
 };
 
 use codec::{DecodeAll, Encode};
-use labora_primitives::{AssignmentId, BlockNumber, UnitKind, UnitRef};
+use labora_primitives::{AssignmentId, BlockNumber, Hash, UnitKind, UnitRef};
 
 use super::{result::Draft, LOG_TARGET};
 
@@ -20,8 +20,8 @@ const CHECKSUM: usize = 32;
 /// An extrinsic under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct InFlight {
-	/// Its number among this node's submissions.
-	pub number: u64,
+	/// Its hash.
+	pub hash: Hash,
 	/// Height of the best block when it was submitted.
 	pub since: BlockNumber,
 	/// Height of the block that took it.
@@ -59,19 +59,26 @@ impl Pending {
 	}
 
 	/// Whether the result should be submitted, now that the best block is at `height` and its assignment still runs. An
-	/// extrinsic that was included by then has failed; one that nobody includes for `patience` blocks is lost.
-	pub(super) fn is_due(&self, height: BlockNumber, patience: BlockNumber) -> bool {
+	/// extrinsic that was included by then has failed; one that nobody included for `patience` blocks and that does not wait in the pool
+	/// is lost.
+	pub(super) fn is_due(
+		&self,
+		height: BlockNumber,
+		patience: BlockNumber,
+		is_waiting: impl Fn(&Hash) -> bool,
+	) -> bool {
 		let over = self.in_flight.is_none_or(|in_flight| {
-			in_flight.included.is_some_and(|block| block <= height) || in_flight.since.saturating_add(patience) < height
+			in_flight.included.is_some_and(|block| block <= height)
+				|| (in_flight.since.saturating_add(patience) < height && !is_waiting(&in_flight.hash))
 		});
 		over && self.retry_from <= height
 	}
 
-	/// A submission at a height, with its number if the pool took it.
-	pub(super) fn submitted(&mut self, height: BlockNumber, number: Option<u64>) {
+	/// A submission at a height, with its hash if the pool took it.
+	pub(super) fn submitted(&mut self, height: BlockNumber, hash: Option<Hash>) {
 		self.attempts = self.attempts.saturating_add(1);
 		self.retry_from = height.saturating_add(self.attempts.min(MAX_PAUSE));
-		self.in_flight = number.map(|number| InFlight { number, since: height, included: None });
+		self.in_flight = hash.map(|hash| InFlight { hash, since: height, included: None });
 	}
 }
 
@@ -218,13 +225,16 @@ mod tests {
 	fn a_result_is_submitted_again_when_it_failed_or_is_lost() {
 		let mut pending = Pending::new(draft(1));
 		pending.listed(AssignmentId(1));
-		assert!(pending.is_due(10, 16));
-		pending.submitted(10, Some(1));
-		assert!(!pending.is_due(11, 16) && !pending.is_due(26, 16));
-		assert!(pending.is_due(27, 16), "lost");
-		pending.in_flight = Some(InFlight { number: 1, since: 10, included: Some(12) });
-		assert!(!pending.is_due(11, 16), "this job may be older than the block that took it");
-		assert!(pending.is_due(12, 16), "failed");
+		let hash = Hash::repeat_byte(1);
+		let is_due = |pending: &Pending, height| pending.is_due(height, 16, |_| false);
+		assert!(is_due(&pending, 10));
+		pending.submitted(10, Some(hash));
+		assert!(!is_due(&pending, 11) && !is_due(&pending, 26));
+		assert!(is_due(&pending, 27), "lost");
+		assert!(!pending.is_due(27, 16, |waiting| *waiting == hash), "blocks are full: it waits in the pool");
+		pending.in_flight = Some(InFlight { hash, since: 10, included: Some(12) });
+		assert!(!is_due(&pending, 11), "this job may be older than the block that took it");
+		assert!(is_due(&pending, 12), "failed");
 	}
 
 	#[test]
@@ -233,15 +243,15 @@ mod tests {
 		pending.listed(AssignmentId(1));
 		let mut heights = Vec::new();
 		for height in 0..40 {
-			if pending.is_due(height, 16) {
+			if pending.is_due(height, 16, |_| false) {
 				pending.submitted(height, None);
 				heights.push(height);
 			}
 		}
 		assert_eq!(heights, [0, 1, 3, 6, 10, 15, 21, 28, 36]);
 		pending.listed(AssignmentId(1));
-		assert!(!pending.is_due(40, 16));
+		assert!(!pending.is_due(40, 16, |_| false));
 		pending.listed(AssignmentId(2));
-		assert!(pending.is_due(40, 16), "another assignment is another matter");
+		assert!(pending.is_due(40, 16, |_| false), "another assignment is another matter");
 	}
 }

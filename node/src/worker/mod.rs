@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use labora_engine::Engine;
 use labora_miner::address::Listener;
-use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, Balance, UnitKind, UnitRef};
+use labora_primitives::{api::LaboraApi, AccountId, AssignmentId, Balance, Hash, UnitKind, UnitRef};
 use labora_runtime::{opaque::Block, Nonce};
 use parking_lot::{Condvar, Mutex};
 use sc_service::SpawnTaskHandle;
@@ -96,7 +96,7 @@ pub fn spawn<C, P>(
 where
 	C: ProvideRuntimeApi<Block> + HeaderBackend<Block> + Send + Sync + 'static,
 	C::Api: Core<Block> + LaboraApi<Block> + AccountNonceApi<Block, AccountId, Nonce>,
-	P: TransactionPool<Block = Block> + 'static,
+	P: TransactionPool<Block = Block, Hash = Hash> + 'static,
 {
 	// One thread: lanes are the threads.
 	let engine = Engine::best(1);

@@ -24,15 +24,15 @@ use super::{
 	prover::{Proved, Prover, Request},
 	queue::{Gone, Queue, Stage, Worth},
 	result::{Draft, DraftError},
-	transactions::{TransactionError, Transactions},
+	transactions::{Submitted, TransactionError, Transactions},
 	unit::{Origin, OriginError},
 	LOG_TARGET,
 };
 use crate::mining::{Jobs, MiningJob};
 
-/// Blocks after which a result that is in no block counts as lost.
+/// Blocks after which a result that is in no block counts as lost, if it does not wait in the pool either.
 const PATIENCE: BlockNumber = 16;
-/// Blocks after which an answer is given again, if it is still demanded.
+/// Blocks after which an answer that is still demanded is given again, if it does not wait in the pool.
 const SHOW_PATIENCE: BlockNumber = 3;
 /// Blocks between two looks at whether the miner is registered.
 const REGISTRATION_PAUSE: BlockNumber = 10;
@@ -56,14 +56,23 @@ impl Registration {
 }
 
 /// What happened to a result's extrinsic.
-struct Event<H> {
+struct Event {
 	unit: UnitRef,
-	number: u64,
-	status: TransactionStatus<H, Hash>,
+	/// The extrinsic.
+	hash: Hash,
+	status: TransactionStatus<Hash, Hash>,
 }
 
 /// Events of one submission after the other.
-type Events<H> = SelectAll<Pin<Box<dyn Stream<Item = Event<H>> + Send>>>;
+type Events = SelectAll<Pin<Box<dyn Stream<Item = Event> + Send>>>;
+
+/// An answer under way.
+struct Showing {
+	/// Height when it was asked for or submitted.
+	since: BlockNumber,
+	/// Its extrinsic, once it was submitted.
+	sent: Option<Hash>,
+}
 
 /// Why a result was not submitted.
 #[derive(Debug, thiserror::Error)]
@@ -79,26 +88,24 @@ enum ReportError {
 }
 
 /// The worker's task.
-pub(super) struct Reporter<C, P: TransactionPool<Block = Block>> {
+pub(super) struct Reporter<C, P: TransactionPool<Block = Block, Hash = Hash>> {
 	shared: Arc<Shared>,
 	transactions: Transactions<C, P>,
 	drafts: Drafts,
 	registration: Option<Registration>,
 	prover: Prover,
-	/// What is being shown, and the height when it was asked for or submitted.
-	showing: BTreeMap<(AssignmentId, Claim), BlockNumber>,
+	/// What is being shown.
+	showing: BTreeMap<(AssignmentId, Claim), Showing>,
 	/// What the tasks of the last job pay.
 	worths: BTreeMap<TaskId, Worth>,
-	events: Events<P::Hash>,
-	/// Numbers the submissions: an event of an earlier one says nothing about the current one.
-	submissions: u64,
+	events: Events,
 }
 
 impl<C, P> Reporter<C, P>
 where
 	C: ProvideRuntimeApi<Block> + HeaderBackend<Block>,
 	C::Api: Core<Block> + AccountNonceApi<Block, AccountId, Nonce>,
-	P: TransactionPool<Block = Block> + 'static,
+	P: TransactionPool<Block = Block, Hash = Hash> + 'static,
 {
 	pub(super) fn new(
 		shared: Arc<Shared>,
@@ -108,7 +115,7 @@ where
 		prover: Prover,
 	) -> Self {
 		let (worths, showing, events) = (BTreeMap::new(), BTreeMap::new(), SelectAll::new());
-		Self { shared, transactions, drafts, registration, prover, showing, worths, events, submissions: 0 }
+		Self { shared, transactions, drafts, registration, prover, showing, worths, events }
 	}
 
 	/// Works until no more jobs can come.
@@ -136,7 +143,10 @@ where
 					let job = jobs.borrow().clone();
 					self.on_draft(draft, job.as_deref()).await;
 				}
-				Some(proved) = proved.recv() => self.on_proved(proved).await,
+				Some(proved) = proved.recv() => {
+					let height = jobs.borrow().as_ref().map_or(0, |job| job.parent_number);
+					self.on_proved(proved, height).await;
+				}
 				Ok(()) = arrivals.changed() => self.shared.change(Queue::retry),
 				Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
 			}
@@ -172,14 +182,22 @@ where
 			let of = |dispute: &Dispute| dispute.demands.iter().any(|demand| demand.claim == key.1);
 			disputes.iter().any(|dispute| dispute.assignment == key.0 && of(dispute))
 		};
-		self.showing.retain(|key, since| demanded(key) && since.saturating_add(SHOW_PATIENCE) >= now);
+		let transactions = &mut self.transactions;
+		self.showing.retain(|key, showing| {
+			let waits = showing.sent.is_some_and(|hash| transactions.is_waiting(&hash));
+			let lost = !waits && showing.since.saturating_add(SHOW_PATIENCE) < now;
+			if lost && showing.sent.is_some() {
+				transactions.resync();
+			}
+			demanded(key) && !lost
+		});
 		for Dispute { assignment, result, demands } in disputes {
 			let open = demands.into_iter().map(|demand| demand.claim);
 			let claims: Vec<_> = open.filter(|claim| !self.showing.contains_key(&(assignment, *claim))).collect();
 			if claims.is_empty() {
 				continue;
 			}
-			self.showing.extend(claims.iter().map(|claim| ((assignment, *claim), now)));
+			self.showing.extend(claims.iter().map(|claim| ((assignment, *claim), Showing { since: now, sent: None })));
 			let name = describe(assignment, &result.unit);
 			log::info!(target: LOG_TARGET, "🔎 {} parts of {name} are to be shown", claims.len());
 			let origin = Origin::of_result(&*chain, job.parent, &result)?;
@@ -189,14 +207,21 @@ where
 		Ok(())
 	}
 
-	/// Submits what the prover shows.
-	async fn on_proved(&mut self, proved: Proved) {
+	/// Submits what the prover shows, at a height.
+	async fn on_proved(&mut self, proved: Proved, height: BlockNumber) {
 		let Proved { assignment, claim, answer } = proved;
 		// It is asked for again if it is still demanded some blocks later.
 		let Some(answer) = answer else { return };
 		let call = pallet_disputes::Call::answer { assignment, claim, answer };
-		if let Err(error) = self.transactions.submit(RuntimeCall::Disputes(call)).await {
-			log::warn!(target: LOG_TARGET, "The answer to {claim:?} of assignment {assignment} was not submitted: {error}");
+		match self.transactions.submit(RuntimeCall::Disputes(call)).await {
+			Ok(submitted) => {
+				if let Some(showing) = self.showing.get_mut(&(assignment, claim)) {
+					*showing = Showing { since: height, sent: Some(submitted.hash) };
+				}
+			}
+			Err(error) => {
+				log::warn!(target: LOG_TARGET, "The answer to {claim:?} of assignment {assignment} was not submitted: {error}");
+			}
 		}
 	}
 
@@ -278,7 +303,8 @@ where
 		let (unit, id) = (assignment.unit, assignment.id);
 		let Some(pending) = self.drafts.get_mut(&unit) else { return };
 		pending.listed(id);
-		let due = pending.is_due(job.parent_number, PATIENCE);
+		let transactions = &self.transactions;
+		let due = pending.is_due(job.parent_number, PATIENCE, |hash| transactions.is_waiting(hash));
 		// A ticket of this unit may become a block any moment, and the result has to open what it says.
 		if !due || self.shared.claims.may_seal(id, job.parent) {
 			return;
@@ -286,21 +312,21 @@ where
 		if pending.attempts > 0 {
 			self.transactions.resync();
 		}
-		let number = match self.submit(assignment, job).await {
-			Ok(number) => number,
+		let hash = match self.submit(assignment, job).await {
+			Ok(hash) => hash,
 			Err(error) => {
 				log::warn!(target: LOG_TARGET, "The result of {} was not submitted: {error}", describe(id, &unit));
 				None
 			}
 		};
 		if let Some(pending) = self.drafts.get_mut(&unit) {
-			pending.submitted(job.parent_number, number);
+			pending.submitted(job.parent_number, hash);
 		}
 	}
 
-	/// Builds and submits a result, and gives the submission's number. None: it was computed from something else than what the chain
+	/// Builds and submits a result, and gives the extrinsic's hash. None: it was computed from something else than what the chain
 	/// says now, and is computed again.
-	async fn submit(&mut self, assignment: &Assignment, job: &MiningJob) -> Result<Option<u64>, ReportError> {
+	async fn submit(&mut self, assignment: &Assignment, job: &MiningJob) -> Result<Option<Hash>, ReportError> {
 		let (unit, id) = (assignment.unit, assignment.id);
 		let Some(pending) = self.drafts.get_mut(&unit) else { return Ok(None) };
 		if Origin::read(&*self.shared.chain, job.parent, unit)? != pending.draft.origin {
@@ -312,19 +338,18 @@ where
 		let seals = self.shared.chain.seals(job.parent, id)?;
 		let result = pending.draft.result(&seals)?;
 		let call = pallet_tasks::Call::submit_result { assignment: id, result };
-		let progress = self.transactions.submit(RuntimeCall::Tasks(call)).await?;
-		self.submissions += 1;
-		let number = self.submissions;
-		self.events.push(progress.map(move |status| Event { unit, number, status }).boxed());
+		let Submitted { hash, progress } = self.transactions.submit(RuntimeCall::Tasks(call)).await?;
+		self.events.push(progress.map(move |status| Event { unit, hash, status }).boxed());
 		let name = describe(id, &unit);
 		log::info!(target: LOG_TARGET, "📤 Submitted the result of {name}; blocks it sealed: {}", seals.len());
-		Ok(Some(number))
+		Ok(Some(hash))
 	}
 
-	fn on_event(&mut self, event: Event<P::Hash>) {
-		let Event { unit, number, status } = event;
+	fn on_event(&mut self, event: Event) {
+		let Event { unit, hash, status } = event;
 		let Some(pending) = self.drafts.get_mut(&unit) else { return };
-		let Some(in_flight) = pending.in_flight.as_mut().filter(|in_flight| in_flight.number == number) else { return };
+		// An event of an earlier one says nothing about the current one.
+		let Some(in_flight) = pending.in_flight.as_mut().filter(|in_flight| in_flight.hash == hash) else { return };
 		match status {
 			TransactionStatus::InBlock((block, _)) => in_flight.included = self.transactions.height(block),
 			TransactionStatus::Retracted(_) => in_flight.included = None,

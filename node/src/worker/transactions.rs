@@ -22,8 +22,13 @@ const MORTALITY: u64 = 64;
 /// How far below the best block an extrinsic's life begins: so deep a block is not reorganised away with it.
 const BIRTH_DEPTH: u32 = 6;
 
-/// What becomes of an extrinsic.
-pub type Progress<P> = Pin<Box<TransactionStatusStreamFor<P>>>;
+/// An extrinsic that the pool took.
+pub struct Submitted<P: TransactionPool> {
+	/// Its hash.
+	pub hash: P::Hash,
+	/// What becomes of it.
+	pub progress: Pin<Box<TransactionStatusStreamFor<P>>>,
+}
 
 /// Why an extrinsic was not submitted.
 #[derive(Debug, thiserror::Error)]
@@ -71,20 +76,26 @@ where
 		self.next_nonce = 0;
 	}
 
+	/// Whether an extrinsic still waits for a block. Sent once more, one of the two would fail, and cost its fee.
+	pub fn is_waiting(&self, hash: &P::Hash) -> bool {
+		self.pool.ready_transaction(hash).is_some()
+	}
+
 	/// The height of a block that is or was known.
 	pub fn height(&self, block: Hash) -> Option<u32> {
 		self.client.number(block).ok().flatten()
 	}
 
 	/// Signs a call and submits it.
-	pub async fn submit(&mut self, call: RuntimeCall) -> Result<Progress<P>, TransactionError> {
+	pub async fn submit(&mut self, call: RuntimeCall) -> Result<Submitted<P>, TransactionError> {
 		let best = self.client.info().best_hash;
 		let nonce = self.nonce(best)?;
 		let extrinsic = sign(&*self.keystore, &self.account, call, &self.context(best, nonce)?)?;
+		let hash = self.pool.hash_of(&extrinsic);
 		match self.pool.submit_and_watch(best, TransactionSource::Local, extrinsic).await {
 			Ok(progress) => {
 				self.next_nonce = nonce.saturating_add(1);
-				Ok(progress)
+				Ok(Submitted { hash, progress })
 			}
 			Err(error) => {
 				self.resync();
