@@ -8,8 +8,8 @@ use frame_support::{
 	weights::Weight,
 };
 use labora_primitives::{
-	Assignment, AssignmentId, AssignmentLedger, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord,
-	RewardLedger, Seal, StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
+	Assignment, AssignmentId, CandidateInfo, Dispute, LastSeal, MiningContext, ResultRecord, RewardLedger, Seal,
+	StandingResult, TaskId, TaskInfo, TaskSpec, Usefulness, Worker,
 };
 use labora_tensor::Commitment;
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
@@ -28,7 +28,7 @@ use sp_version::RuntimeVersion;
 
 use crate::{
 	AccountId, Balance, Block, Disputes, Executive, Grandpa, Historical, InherentDataExt, Nonce, Runtime, RuntimeCall,
-	RuntimeGenesisConfig, SessionKeys, System, TransactionPayment, Validators, Work, Workers, VERSION,
+	RuntimeGenesisConfig, SessionKeys, System, Tasks, TransactionPayment, Validators, Work, Workers, VERSION,
 };
 
 impl_runtime_apis! {
@@ -211,7 +211,7 @@ impl_runtime_apis! {
 		}
 
 		fn assignment(assignment: AssignmentId) -> Option<Assignment> {
-			<Workers as AssignmentLedger>::get(assignment)
+			Workers::assignment(assignment)
 		}
 
 		fn task_count() -> u32 {
@@ -235,7 +235,7 @@ impl_runtime_apis! {
 		}
 
 		fn standing_result(assignment: AssignmentId) -> Option<StandingResult> {
-			pallet_tasks::Standing::<Runtime>::get(assignment)
+			Tasks::standing_result(assignment)
 		}
 
 		fn standing_results() -> Vec<AssignmentId> {

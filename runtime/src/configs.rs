@@ -77,7 +77,8 @@ impl frame_system::Config for Runtime {
 	type AccountData = pallet_balances::AccountData<Balance>;
 	type SS58Prefix = ConstU16<42>;
 	type MaxConsumers = ConstU32<16>;
-	type SingleBlockMigrations = (pallet_work::migrations::SpansWithStarts<Runtime>,);
+	type SingleBlockMigrations =
+		(pallet_work::migrations::SpansWithStarts<Runtime>, pallet_disputes::migrations::AuditsNoted<Runtime>);
 }
 
 impl pallet_timestamp::Config for Runtime {
@@ -148,6 +149,7 @@ impl pallet_tasks::Config for Runtime {
 	type Assignments = Workers;
 	type Rewards = Work;
 	type Disputes = Disputes;
+	type Clock = Disputes;
 	type ResultWindow = ConstU32<RESULT_WINDOW>;
 	type MaxOpenTasks = ConstU32<256>;
 	type DeadlineRange = DeadlineRange;
@@ -161,6 +163,7 @@ impl pallet_workers::Config for Runtime {
 	type Tasks = Tasks;
 	type Tickets = Work;
 	type Rewards = Work;
+	type Clock = Disputes;
 	type SlotBond = SlotBond;
 	type MissedSlash = MissedSlash;
 	type MissesToChill = ConstU8<3>;

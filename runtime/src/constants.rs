@@ -34,8 +34,8 @@ pub const CHALLENGE_BOND: Balance = 5 * LAB;
 pub const SHOW_FEE: Balance = LAB / 2;
 /// What an equivocation costs: the reward of five blocks.
 pub const EQUIVOCATION_SLASH: Balance = 50 * LAB;
-/// Blocks after which an equivocation can no longer be reported.
-pub const REPORT_AGE: BlockNumber = 256;
+/// Blocks after which an equivocation can no longer be reported: to fill them all would cost more than a worker's usual bond.
+pub const REPORT_AGE: BlockNumber = 2_048;
 /// Blocks between a worker's leaving and the return of its bond: equivocations can be reported as long.
 pub const UNBONDING_BLOCKS: BlockNumber = REPORT_AGE;
 /// Least bond of a validator candidate: the rewards of a hundred useful blocks.

@@ -4,135 +4,18 @@ mod chain;
 
 use std::sync::Arc;
 
-use chain::*;
-use frame_support::{assert_noop, assert_ok, dispatch::DispatchClass, weights::Weight};
-use labora_engine::{Engine, UnitOutput};
+use chain::{units::*, *};
+use frame_support::{assert_noop, assert_ok, traits::StorageVersion};
 use labora_graph::{OpIndex, Trace};
-use labora_primitives::{
-	money::{challenge_bond, stake},
-	Answer, Assignment, AssignmentId, Claim, Phase, StandingResult, TaskId, UnitKind,
-};
+use labora_primitives::{money::challenge_bond, Answer, Claim, Phase, UnitKind};
 use labora_runtime::{
-	constants::*, Balances, Disputes, Hash, Header, Runtime, RuntimeEvent, RuntimeOrigin, System, Workers,
+	constants::*, Balances, Disputes, Executive, Hash, Header, Runtime, RuntimeOrigin, System, Workers,
 };
 use labora_tensor::{BlockIndex, Commitment, Tensor};
-use labora_witness::{next, Honest, MergeWitness, Next, Shown, StepsWitness};
-use pallet_disputes::Fault;
+use labora_witness::{next, MergeWitness, Next, Shown};
+use pallet_disputes::{migrations, Fault};
 use sp_core::Pair;
 use sp_runtime::{traits::Header as _, DigestItem};
-
-type DisputeError = pallet_disputes::Error<Runtime>;
-type DisputeEvent = pallet_disputes::Event<Runtime>;
-
-const CHALLENGER: labora_primitives::AccountId = OTHER;
-
-/// A unit as its worker computed it, or says it did.
-struct Computed {
-	assignment: Assignment,
-	parameters: Vec<Tensor>,
-	output: UnitOutput,
-}
-
-fn compute(assignment: &Assignment, parameters: &[Tensor]) -> Computed {
-	let (output, _) = run(&training_spec(), assignment, parameters);
-	Computed { assignment: assignment.clone(), parameters: parameters.to_vec(), output }
-}
-
-impl Computed {
-	/// Says something else about the output of an op.
-	fn lie(mut self, op: u32) -> Self {
-		self.output.trace.0[op as usize] = Commitment::of(&[7; 1024]);
-		self
-	}
-
-	/// Submits the result and gives what stands.
-	fn submit(&self) -> StandingResult {
-		let spec = training_spec();
-		assert_ok!(submit(&MINER, self.assignment.id, result_of(&spec, &self.assignment, &self.output)));
-		standing(self.assignment.id).expect("accepted")
-	}
-
-	/// The answer to a claim, as far as the worker has what it says it has.
-	fn answer(&self, claim: &Claim) -> Option<Answer> {
-		let spec = training_spec();
-		let program = spec.check().unwrap();
-		let plan = plan(&spec, &self.assignment, &self.parameters);
-		let unit = self.assignment.unit;
-		let witness = StepsWitness { spec: &spec, program: &program, unit, plan: &plan, trace: &self.output.trace };
-		let tensors = witness.step(claim).map(|step| Engine::best(1).replay(&plan, 0, step, &|| false).unwrap());
-		witness.answer(claim, tensors.as_ref())
-	}
-}
-
-impl Honest for Computed {
-	fn trace(&self) -> &Trace {
-		&self.output.trace
-	}
-
-	fn tensor(&self, op: OpIndex) -> Option<Tensor> {
-		let spec = training_spec();
-		let (step, number) = op.split(&spec.check().ok()?);
-		let plan = plan(&spec, &self.assignment, &self.parameters);
-		let tensors = Engine::best(1).replay(&plan, 0, step, &|| false).ok()?;
-		tensors.outputs.into_iter().nth(usize::from(number))
-	}
-}
-
-fn standing(id: AssignmentId) -> Option<StandingResult> {
-	pallet_tasks::Standing::<Runtime>::get(id)
-}
-
-fn demands(id: AssignmentId) -> Vec<Claim> {
-	pallet_disputes::Demands::<Runtime>::get(id).into_iter().map(|demand| demand.claim).collect()
-}
-
-fn challenge(id: AssignmentId, claim: Claim) -> sp_runtime::DispatchResult {
-	Disputes::challenge(RuntimeOrigin::signed(CHALLENGER), id, claim)
-}
-
-fn answer(
-	who: &labora_primitives::AccountId,
-	id: AssignmentId,
-	claim: Claim,
-	answer: Answer,
-) -> sp_runtime::DispatchResult {
-	let answered = Disputes::answer(RuntimeOrigin::signed(who.clone()), id, claim, answer);
-	answered.map(|_| ()).map_err(|error| error.error)
-}
-
-fn fell(id: AssignmentId) -> Option<Fault> {
-	System::events().into_iter().find_map(|record| match record.event {
-		RuntimeEvent::Disputes(DisputeEvent::ResultFell { assignment, fault, .. }) if assignment == id => Some(fault),
-		_ => None,
-	})
-}
-
-fn unit_stake() -> labora_runtime::Balance {
-	let ops = training_graph().ops.len() as u32;
-	stake(PRICE, BLOCK_REWARD, ops, u32::from(AUDIT_STEPS) * u32::from(AUDIT_BLOCKS))
-}
-
-/// A task with a worker that has its two units.
-fn with_units(test: impl FnOnce(TaskId, Vec<Assignment>)) {
-	new_chain().execute_with(|| {
-		let task = block(&OTHER, || {
-			register_worker(&MINER, 4);
-			register_task(training_spec(), 100 * PRICE)
-		});
-		let units = assignments(&MINER);
-		assert_eq!(units.len(), 2);
-		test(task, units);
-	});
-}
-
-/// Answers everything that is demanded of a unit.
-fn answer_all(computed: &Computed) {
-	let id = computed.assignment.id;
-	for claim in demands(id) {
-		let shown = computed.answer(&claim).expect("the worker has computed it");
-		assert_ok!(answer(&MINER, id, claim, shown));
-	}
-}
 
 #[test]
 fn an_honest_result_passes_its_audit_and_is_paid() {
@@ -249,11 +132,7 @@ fn a_lie_about_any_op_is_found_by_a_challenge() {
 fn a_lie_about_the_metrics_is_shown_to_be_one() {
 	with_units(|_, units| {
 		let right = compute(&units[0], &[initial_parameter()]);
-		let mut said = compute(&units[0], &[initial_parameter()]);
-		let last = said.output.trace.0.len() - 1;
-		let better = labora_graph::RunningMetrics { loss: 0, correct: said.output.correct };
-		said.output.trace.0[last] = better.to_entry();
-		said.output.loss = 0;
+		let said = compute(&units[0], &[initial_parameter()]).lie_about_the_metrics();
 		block(&OTHER, || said.submit());
 		let (asked, fault) = dispute(&right, &said);
 		assert_eq!(asked.last(), Some(&Claim::Metrics { step: 1 }));
@@ -511,90 +390,6 @@ fn answers_and_challenges_that_are_none_are_named() {
 	});
 }
 
-/// A block that somebody filled with answers, or with what is as heavy.
-fn full_block() {
-	block(&OTHER, || System::register_extra_weight_unchecked(Weight::MAX, DispatchClass::Operational));
-}
-
-#[test]
-fn full_blocks_are_no_time_to_answer() {
-	with_units(|_, units| {
-		let computed = compute(&units[0], &[initial_parameter()]);
-		let id = units[0].id;
-		let result = block(&OTHER, || computed.submit());
-		let claim = Claim::Trace { first: 0, count: 1 };
-		block(&OTHER, || challenge(id, claim)).unwrap();
-		let due = || Disputes::disputes(Some(&MINER))[0].demands[0].due;
-		let asked = due();
-		assert_eq!(asked, System::block_number() + ANSWER_WINDOW + result.took / 4);
-		let full = 10 * (ANSWER_WINDOW + AUDIT_WINDOW + FOLLOW_UP_WINDOW);
-		(0..full).for_each(|_| full_block());
-		// Whatever the audit drew meanwhile has all its time too.
-		assert!(demands(id).len() > 1);
-		assert_eq!((fell(id), standing(id).map(|result| result.due)), (None, Some(result.due)));
-		assert_eq!(due(), asked + full);
-		blocks(2);
-		assert_eq!(due(), asked + full, "of these two, both had room");
-		block(&OTHER, || answer_all(&computed));
-		// The search that the challenge began is not over, though more blocks passed than one takes.
-		assert_eq!(standing(id).unwrap().due, System::block_number() + FOLLOW_UP_WINDOW);
-		// When the answer came, it had been noted to be looked at again after the demand's end.
-		for _ in 0..FOLLOW_UP_WINDOW + ANSWER_WINDOW {
-			block(&OTHER, || ());
-			assert_eq!(fell(id), None);
-		}
-		assert_eq!(standing(id), None, "paid");
-	});
-}
-
-#[test]
-fn silence_is_guilt_where_there_was_room() {
-	with_units(|_, units| {
-		let computed = compute(&units[0], &[initial_parameter()]);
-		let id = units[0].id;
-		let result = block(&OTHER, || computed.submit());
-		block(&OTHER, || challenge(id, Claim::Trace { first: 0, count: 1 })).unwrap();
-		block(&OTHER, || ());
-		// The challenge was first, but the audit, drawn one block later, ends earlier.
-		let window = AUDIT_WINDOW + result.took / 4;
-		for _ in 0..window {
-			full_block();
-			assert_eq!((fell(id), standing(id).is_some()), (None, true));
-			block(&OTHER, || ());
-			assert_eq!((fell(id), standing(id).is_some()), (None, true));
-		}
-		// The last block had room, and what it could have taken did not come.
-		full_block();
-		assert_eq!(fell(id), Some(Fault::Silence));
-	});
-}
-
-#[test]
-fn a_block_is_full_when_the_largest_answer_does_not_fit() {
-	let limits = <Runtime as frame_system::Config>::BlockWeights::get();
-	let lengths = <Runtime as frame_system::Config>::BlockLength::get();
-	let full = |used: &[(Weight, DispatchClass)], bytes: u32| {
-		let before = pallet_disputes::FullBlocks::<Runtime>::get();
-		block(&OTHER, || {
-			System::set_block_consumed_resources(Weight::zero(), bytes as usize);
-			used.iter().for_each(|(weight, class)| System::register_extra_weight_unchecked(*weight, *class));
-		});
-		pallet_disputes::FullBlocks::<Runtime>::get() > before
-	};
-	new_chain().execute_with(|| {
-		let normal = (limits.get(DispatchClass::Normal).max_total.unwrap(), DispatchClass::Normal);
-		let reserved = limits.get(DispatchClass::Operational).reserved.unwrap();
-		let bytes = *lengths.max.get(DispatchClass::Normal);
-		assert!(!full(&[], 0));
-		assert!(!full(&[normal], bytes), "normal calls leave room for an answer");
-		assert!(!full(&[normal, (limits.max_block, DispatchClass::Mandatory)], 0), "and hooks do");
-		assert!(!full(&[(reserved, DispatchClass::Operational)], 0), "answers may use what normal calls do not");
-		assert!(full(&[normal, (reserved, DispatchClass::Operational)], 0));
-		assert!(full(&[(limits.max_block, DispatchClass::Operational)], 0));
-		assert!(full(&[], *lengths.max.get(DispatchClass::Operational) - (1 << 20)));
-	});
-}
-
 #[test]
 fn a_window_is_kept_open_no_longer_than_a_search_takes() {
 	with_units(|_, units| {
@@ -614,6 +409,49 @@ fn a_window_is_kept_open_no_longer_than_a_search_takes() {
 		// The last demand may be made in the last block; then it is paid, and this looks at every second block.
 		assert!(System::block_number() <= last + ANSWER_WINDOW + result.took / 4 + 1 + 2);
 		assert_eq!(fell(id), None);
+	});
+}
+
+/// A runtime before this one noted an audit's end only when it drew the audit.
+#[test]
+fn audits_that_were_not_drawn_before_an_upgrade_are_noted_by_it() {
+	with_units(|_, units| {
+		let computed = compute(&units[0], &[initial_parameter()]);
+		let id = units[0].id;
+		block(&OTHER, || computed.submit());
+		let _ = pallet_disputes::DueAt::<Runtime>::clear(u32::MAX, None);
+		migrations::v1::FullBefore::<Runtime>::insert(id, 3);
+		StorageVersion::new(1).put::<Disputes>();
+		assert_ne!(Executive::execute_on_runtime_upgrade(), Default::default());
+		assert_eq!(StorageVersion::get::<Disputes>(), pallet_disputes::STORAGE_VERSION);
+		assert_eq!(migrations::v1::FullBefore::<Runtime>::iter().count(), 0);
+		// Drawn, not answered, and found out: the invariants hold after each block.
+		blocks(2 + AUDIT_WINDOW + standing(id).unwrap().took / 4 + 1);
+		assert_eq!(fell(id), Some(Fault::Silence));
+	});
+}
+
+#[test]
+fn a_result_waits_for_an_older_one_of_its_task_and_is_paid_with_it() {
+	with_units(|_, units| {
+		let [one, other] = [0, 1].map(|unit| compute(&units[unit], &[initial_parameter()]));
+		let ids = [units[0].id, units[1].id];
+		let stand = || ids.map(|id| standing(id).is_some());
+		block(&OTHER, || {
+			one.submit();
+			other.submit();
+		});
+		// The younger one is right, and nobody doubts it; the older one's window is kept open for as long as may be.
+		let last = standing(ids[1]).unwrap().due;
+		while standing(ids[0]).is_some() {
+			block(&OTHER, || {
+				let _ = challenge(ids[0], Claim::Trace { first: 0, count: 1 });
+			});
+			block(&OTHER, || [&one, &other].map(answer_all));
+			assert_eq!(stand()[0], stand()[1], "paid in one block");
+			assert!(pallet_tasks::MaturingAt::<Runtime>::iter_values().flatten().count() <= 1, "one is looked at");
+		}
+		assert!(System::block_number() > last + ANSWER_WINDOW);
 	});
 }
 

@@ -97,11 +97,12 @@ pub struct StandingResult {
 	pub unit: UnitRef,
 	/// Who computed it.
 	pub worker: AccountId,
-	/// The block that took it.
+	/// When it was accepted, by the chain's [`Clock`](crate::Clock). The height is in its record.
 	pub accepted: BlockNumber,
-	/// The window ends with this block.
+	/// The end of its window, the last time for a challenge: by the clock too. Where the runtime reports a result, the height, if no block
+	/// until then is full.
 	pub due: BlockNumber,
-	/// Blocks that the worker took: others may need as long to compute it again.
+	/// Blocks, full ones too, that the worker took: others may need as long to compute it again.
 	pub took: BlockNumber,
 	/// What is owed for it, the burned share included; zero once it is void.
 	pub price: Balance,
@@ -126,10 +127,10 @@ pub struct Demand {
 	pub claim: Claim,
 	/// Who asked and the bond on it; none for an audit.
 	pub by: Option<(AccountId, Balance)>,
-	/// The last block that takes the answer: its height, less the full blocks before it, as time for answers stands still in those. Where a
-	/// dispute is reported, the height, if no block until then is full.
+	/// The last time for the answer, by the chain's [`Clock`](crate::Clock). Where the runtime reports a dispute, the height, if no block
+	/// until then is full.
 	pub due: BlockNumber,
-	/// An answer showed that the result is wrong: it falls with the next block, or the first after one that is not full.
+	/// An answer showed that the result is wrong: it falls with the next block, or when those have fallen that were found out before.
 	pub proven: bool,
 }
 

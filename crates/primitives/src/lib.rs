@@ -26,7 +26,7 @@ pub use dispute::{
 pub use ids::{AccountId, AssignmentId, Balance, BlockNumber, Hash, Moment, TaskId};
 pub use task::{Dataset, Job, Phase, Recipe, SpecError, TaskInfo, TaskSpec, UnitState};
 pub use traits::{
-	AssignmentLedger, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, TaskBoard, TicketSource,
+	AssignmentLedger, Clock, DisputeLedger, Fallen, OpenUnit, ResultLedger, RewardLedger, TaskBoard, TicketSource,
 	UnitResolver, WorkCredit,
 };
 pub use unit::{

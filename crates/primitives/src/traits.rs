@@ -85,6 +85,14 @@ pub trait WorkCredit {
 	fn rejected(worker: &AccountId, macs: u128);
 }
 
+/// The time that windows and deadlines are counted in. It stands still while blocks are full: who fills them makes nobody late.
+pub trait Clock {
+	/// This block's time: at most its height.
+	fn now() -> BlockNumber;
+	/// The height at which it will be so late, if no block until then is full.
+	fn height_of(time: BlockNumber) -> BlockNumber;
+}
+
 /// The accepted results whose windows run, as disputes see them.
 pub trait ResultLedger {
 	/// A standing result.
@@ -93,7 +101,7 @@ pub trait ResultLedger {
 	fn spec(task: TaskId) -> Option<TaskSpec>;
 	/// Commitments of the parameters of a round's results, for its merge.
 	fn sets(task: TaskId, round: u32) -> Vec<Vec<labora_tensor::Commitment>>;
-	/// The result's window ends no earlier, but at most so many blocks after it would have ended unchallenged.
+	/// The result's window ends no earlier than at a time, but at most so much later than unchallenged.
 	fn extend(id: AssignmentId, due: BlockNumber, most: BlockNumber);
 	/// The result is wrong: takes it back and what was built on it.
 	fn fall(id: AssignmentId) -> Option<Fallen>;
@@ -114,10 +122,10 @@ pub struct Fallen {
 pub trait DisputeLedger {
 	/// What of a worker's bond a unit puts at stake, given its price and the ops of a step.
 	fn stake(price: Balance, ops: u32) -> Balance;
-	/// A result was accepted: it will be audited. `false`: this block has taken as many as it can.
-	fn opened(id: AssignmentId) -> bool;
+	/// A result that took so many blocks was accepted: it will be audited. `false`: as many as can be were, at this time.
+	fn opened(id: AssignmentId, took: BlockNumber) -> bool;
 	/// A result stands no longer: whoever still challenges it has its bond back.
 	fn closed(id: AssignmentId);
-	/// The last block in which an open demand on a result may be answered, if no block until then is full; none if none is open.
+	/// Until when an open demand on a result may be answered; none if none is open.
 	fn open_until(id: AssignmentId) -> Option<BlockNumber>;
 }

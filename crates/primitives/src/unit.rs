@@ -44,9 +44,10 @@ pub struct Assignment {
 	pub unit: UnitRef,
 	/// By whom.
 	pub worker: AccountId,
-	/// Since when.
+	/// The block that assigned it.
 	pub assigned: BlockNumber,
-	/// The last block that takes the result.
+	/// The last time for the result, by the chain's [`Clock`](crate::Clock). Where the runtime reports an assignment, the height, if no block
+	/// until then is full.
 	pub deadline: BlockNumber,
 	/// What of the worker's bond is at stake until the result has outlived its window.
 	pub stake: Balance,

@@ -14,7 +14,8 @@ impl<T: Config> Pallet<T> {
 		let seed = (b"labora/audit/1", T::Tickets::ticket(), id).using_encoded(blake2_256);
 		let (steps, blocks) = (T::AuditSteps::get(), T::AuditBlocks::get());
 		let claims = spec.audit(&program, result.unit.kind, &seed, steps, blocks);
-		let due = Self::clock().saturating_add(T::AuditWindow::get()).saturating_add(result.took / SHOWING);
+		// No later than what its acceptance noted, so it is looked at when it is over.
+		let due = Self::now().saturating_add(Self::showing(T::AuditWindow::get(), result.took));
 		Demands::<T>::mutate(id, |demands| {
 			for claim in &claims {
 				// Asked for by a challenger already: it will be shown anyway.
@@ -24,11 +25,14 @@ impl<T: Config> Pallet<T> {
 				}
 			}
 		});
-		if !Self::look_at(id, due.saturating_add(1)) {
-			log::error!(target: "runtime::disputes", "no block has room for the audit of assignment {id}");
-		}
 		let due = Self::height_of(due);
 		Self::deposit_event(Event::AuditDrawn { assignment: id, worker: result.worker, claims, due });
+	}
+
+	/// Notes a result whose audit is drawn in one of the next two blocks for when it will be over, whatever becomes of the clock until then.
+	pub(crate) fn note_audit(id: AssignmentId, took: BlockNumber) -> bool {
+		let due = Self::now().saturating_add(DRAWN_AFTER).saturating_add(Self::showing(T::AuditWindow::get(), took));
+		Self::look_at(id, due.saturating_add(1))
 	}
 }
 
@@ -39,17 +43,18 @@ impl<T: Config> DisputeLedger for Pallet<T> {
 		stake(price, T::BlockReward::get(), ops, draws)
 	}
 
-	fn opened(id: AssignmentId) -> bool {
-		let full = FullBlocks::<T>::get();
-		if full > 0 {
-			FullBefore::<T>::insert(id, full);
-		}
-		// The ticket of the next block draws: it is known in the one after that.
-		AuditAt::<T>::try_append(Self::now().saturating_add(2), id).is_ok()
+	fn opened(id: AssignmentId, took: BlockNumber) -> bool {
+		let now = Self::now();
+		let (last, accepted) = Accepted::<T>::get();
+		let accepted = if last == now { accepted } else { 0 };
+		Accepted::<T>::put((now, accepted.saturating_add(1)));
+		// While blocks are full, all their results end at one time: that must not be more than lists take.
+		accepted < MAX_AUDITS_PER_BLOCK
+			&& Self::note_audit(id, took)
+			&& AuditAt::<T>::try_append(Self::height().saturating_add(DRAWN_AFTER), id).is_ok()
 	}
 
 	fn closed(id: AssignmentId) {
-		FullBefore::<T>::remove(id);
 		Self::refund(Demands::<T>::take(id));
 	}
 
@@ -57,6 +62,17 @@ impl<T: Config> DisputeLedger for Pallet<T> {
 		let demands = Demands::<T>::get(id);
 		let last = demands.iter().map(|demand| demand.due).max()?;
 		// Overdue ones are found in the block after, or a little later if there are many.
-		Some(Self::height_of(last.saturating_add(1).max(Self::clock())))
+		Some(last.saturating_add(1).max(Self::now()))
+	}
+}
+
+impl<T: Config> Clock for Pallet<T> {
+	/// The blocks so far that had room for one more answer.
+	fn now() -> BlockNumber {
+		Self::height().saturating_sub(FullBlocks::<T>::get())
+	}
+
+	fn height_of(time: BlockNumber) -> BlockNumber {
+		time.saturating_add(FullBlocks::<T>::get())
 	}
 }

@@ -22,12 +22,12 @@ impl<T: Config> Pallet<T> {
 		let alike = parent == *second.parent_hash() && first.number() == second.number();
 		ensure!(alike && first.hash() != second.hash(), Error::<T>::NoEquivocation);
 		let height: BlockNumber = (*first.number()).saturated_into();
-		ensure!(height.saturating_add(T::ReportAge::get()) >= Self::now(), Error::<T>::TooOld);
+		ensure!(height.saturating_add(T::ReportAge::get()) >= Self::height(), Error::<T>::TooOld);
 		let author = Self::author(&first)?;
 		ensure!(author == Self::author(&second)?, Error::<T>::NotOneAuthor);
 		// Headers on a parent that never was cost nothing to make.
 		let known = (*first.number()).checked_sub(&One::one()).map(frame_system::Pallet::<T>::block_hash);
-		ensure!(known == Some(parent) && height <= Self::now(), Error::<T>::UnknownParent);
+		ensure!(known == Some(parent) && height <= Self::height(), Error::<T>::UnknownParent);
 		ensure!(!Reports::<T>::get(height).contains(&author), Error::<T>::AlreadyReported);
 		Self::check_seal(first, &author)?;
 		Self::check_seal(second, &author)?;

@@ -8,7 +8,8 @@
 //!   if only its worker has the tensors: commitments of the trace, then chaining values of a tensor's tree, then a block.
 //! - A wrong block, or silence: the result falls (`pallet-tasks` takes it back), its stake is slashed, who proved it gets half, who built
 //!   on it in good faith gets of the rest what it lost, as far as it reaches. A right block: the challenger's bond is lost.
-//! - A block that was too full for one more answer is no time to answer: whoever fills blocks delays disputes, and decides none.
+//! - The chain's clock ([`Clock`]) stands still while blocks are too full for one more answer. Windows and deadlines, also those of
+//!   `pallet-tasks` and `pallet-workers`, run by it: whoever fills blocks delays disputes, and decides none.
 //! - **Equivocation**: two sealed headers of one author on one parent.
 //!
 //! What it is not: it keeps no results and no bonds (`pallet-tasks`, `pallet-workers`).
@@ -23,6 +24,7 @@ pub use pallet::*;
 
 mod audit;
 mod equivocation;
+pub mod migrations;
 #[cfg(any(feature = "std", feature = "try-runtime"))]
 mod try_state;
 pub mod weights;
@@ -40,8 +42,8 @@ use labora_primitives::{
 	answer_chunks,
 	limits::{MAX_DEMANDS, MAX_STANDING},
 	money::{challenge_bond, share_out, CHALLENGER_SHARE, DEFENDER_SHARE},
-	AccountId, Answer, AnswerError, AssignmentId, AssignmentLedger, Balance, BlockNumber, Claim, Demand, Dispute,
-	ResultLedger, StandingResult, TaskSpec, TicketSource,
+	AccountId, Answer, AnswerError, AssignmentId, AssignmentLedger, Balance, BlockNumber, Claim, Clock, Demand,
+	Dispute, ResultLedger, StandingResult, TaskSpec, TicketSource,
 };
 use labora_tensor::CHUNK_BYTES;
 use sp_runtime::traits::SaturatedConversion;
@@ -50,12 +52,14 @@ pub use weights::WeightInfo;
 
 /// Most results whose demands one block can find unanswered.
 pub const MAX_DUE_PER_BLOCK: u32 = 128;
-/// Most results that one block takes into audit.
+/// Most results that are accepted at one time of the clock, and most whose audit one block draws.
 pub const MAX_AUDITS_PER_BLOCK: u32 = 64;
 /// Results that one block lets fall: each may take back what a whole window built on it. Others wait for the next block.
 pub const MAX_FALLS_PER_BLOCK: u32 = 1;
-/// Blocks that the check of a demand may be put off, when too many fall on one block.
-pub const DUE_SPREAD: u32 = 64;
+/// How much later than a demand's end its check may be, when too many end at once.
+pub const DUE_SPREAD: u32 = 16;
+/// Blocks from a result's to the one that draws its audit: the next block's ticket draws, and is known in the one after that.
+const DRAWN_AFTER: BlockNumber = 2;
 /// A worker has, beside the window, a quarter of the time that the unit took it: what is shown may have to be computed again.
 const SHOWING: BlockNumber = 4;
 /// Challenges, one after the other, that lead to any wrong block: the trace's nodes, its entries, three times a tensor's nodes, the
@@ -139,7 +143,7 @@ pub mod pallet {
 	}
 
 	/// Of the storage's layout: raised with every migration.
-	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(2);
 
 	#[pallet::pallet]
 	#[pallet::storage_version(STORAGE_VERSION)]
@@ -150,18 +154,26 @@ pub mod pallet {
 	pub type Demands<T> =
 		StorageMap<_, Twox64Concat, AssignmentId, BoundedVec<Demand, ConstU32<MAX_DEMANDS>>, ValueQuery>;
 
-	/// Blocks so far that had no room for one more answer. The time for answers, the height less these, stands still in them.
+	/// Blocks so far that had no room for one more answer: the clock is the height less these.
 	#[pallet::storage]
 	pub type FullBlocks<T> = StorageValue<_, BlockNumber, ValueQuery>;
 
-	/// How many those were when a result was accepted, if there were any.
+	/// The time at which the last result was accepted, and how many were then.
 	#[pallet::storage]
-	pub type FullBefore<T> = StorageMap<_, Twox64Concat, AssignmentId, BlockNumber, ValueQuery>;
+	pub type Accepted<T> = StorageValue<_, (BlockNumber, u32), ValueQuery>;
 
-	/// Results of which something may be overdue at a time for answers.
+	/// Results of which something may be overdue at a time.
 	#[pallet::storage]
 	pub type DueAt<T> =
 		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_DUE_PER_BLOCK>>, ValueQuery>;
+
+	/// Results that are to fall, in the order in which they were found out.
+	#[pallet::storage]
+	pub type Falling<T> = StorageMap<_, Twox64Concat, u32, AssignmentId>;
+
+	/// The place of the first of those, and the next free one.
+	#[pallet::storage]
+	pub type FallingPlaces<T> = StorageValue<_, (u32, u32), ValueQuery>;
 
 	/// Results whose audit is drawn in a block, from the ticket of its parent.
 	#[pallet::storage]
@@ -209,7 +221,7 @@ pub mod pallet {
 			/// By whom.
 			by: AccountId,
 		},
-		/// A demand was answered, and what was shown is wrong: the result falls with the next block, or the first after one that is not full.
+		/// A demand was answered, and what was shown is wrong: the result falls with the next block, or after those found out before.
 		ProvenWrong {
 			/// The assignment.
 			assignment: AssignmentId,
@@ -316,21 +328,16 @@ pub mod pallet {
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
 		/// Ends what was not answered, and draws the audits of the results of the block before the parent.
 		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
-			let now: BlockNumber = number.saturated_into();
-			let clock = Self::clock();
+			let height: BlockNumber = number.saturated_into();
+			let now = Self::now();
 			// After a full block nothing: what that time had was taken then.
-			let due = DueAt::<T>::take(clock);
-			let audits = AuditAt::<T>::take(now);
-			let weight = T::WeightInfo::hooks(due.len() as u32, audits.len() as u32);
-			let mut falls: u32 = 0;
-			for id in due {
-				if falls < MAX_FALLS_PER_BLOCK {
-					falls = falls.saturating_add(u32::from(Self::expire(id, clock)));
-				} else {
-					Self::look_at(id, clock.saturating_add(1));
-				}
-			}
-			Reports::<T>::remove(now.saturating_sub(T::ReportAge::get()).saturating_sub(1));
+			let due = DueAt::<T>::take(now);
+			let audits = AuditAt::<T>::take(height);
+			let checked = due.len() as u32;
+			due.into_iter().filter(|id| Self::verdict(*id, now).is_some()).for_each(Self::condemn);
+			let (looked, falls) = Self::let_fall(now);
+			Reports::<T>::remove(height.saturating_sub(T::ReportAge::get()).saturating_sub(1));
+			let weight = T::WeightInfo::hooks(checked.saturating_add(looked), audits.len() as u32);
 			audits.into_iter().for_each(Self::draw);
 			weight.saturating_add(T::WeightInfo::fall(MAX_STANDING).saturating_mul(falls.into()))
 		}
@@ -351,9 +358,15 @@ pub mod pallet {
 			assert!(T::AuditWindow::get() > 0 && T::AnswerWindow::get() > 0);
 			let audited = u32::from(T::AuditSteps::get()).saturating_mul(u32::from(T::AuditBlocks::get()));
 			assert!(audited > 0 && audited <= MAX_DEMANDS / 2, "challenges need room beside an audit");
+			let known: BlockNumber = T::BlockHashCount::get().saturated_into();
+			assert!(T::ReportAge::get() < known, "the parent of a reported header is known");
 			let normal = T::BlockWeights::get().get(DispatchClass::Normal).max_total.unwrap_or(Weight::MAX);
 			let length = *T::BlockLength::get().max.get(DispatchClass::Normal);
 			assert!(Self::has_room_beside(normal, Weight::zero(), length), "normal calls leave room for an answer");
+			assert!(
+				T::WeightInfo::challenge().all_lte(Self::largest_answer()),
+				"where an answer has room, a challenge has"
+			);
 		}
 	}
 
@@ -362,7 +375,8 @@ pub mod pallet {
 		/// Demands that part of a standing result is shown. The bond is [`Config::ChallengeBond`], doubled for every open challenge on
 		/// the result. It returns, with half of the worker's stake, if the result falls by it; it is lost if what is shown is right.
 		#[pallet::call_index(0)]
-		#[pallet::weight(T::WeightInfo::challenge())]
+		// Operational: whoever fills blocks must not keep wrong results from being challenged. The bond is the price.
+		#[pallet::weight((T::WeightInfo::challenge(), DispatchClass::Operational))]
 		pub fn challenge(origin: OriginFor<T>, assignment: AssignmentId, claim: Claim) -> DispatchResult {
 			let who = ensure_signed(origin)?;
 			let now = Self::now();
@@ -377,7 +391,7 @@ pub mod pallet {
 			// The other half is the audit's.
 			ensure!(open < MAX_DEMANDS / 2, Error::<T>::TooManyDemands);
 			let bond = challenge_bond(T::ChallengeBond::get(), open);
-			let due = Self::clock().saturating_add(T::AnswerWindow::get()).saturating_add(result.took / SHOWING);
+			let due = now.saturating_add(Self::showing(T::AnswerWindow::get(), result.took));
 			let demand = Demand { claim, by: Some((who.clone(), bond)), due, proven: false };
 			Demands::<T>::try_append(assignment, demand).map_err(|()| Error::<T>::TooManyDemands)?;
 			ensure!(Self::look_at(assignment, due.saturating_add(1)), Error::<T>::TooManyDemands);
@@ -398,16 +412,16 @@ pub mod pallet {
 			answer: Answer,
 		) -> DispatchResultWithPostInfo {
 			let who = ensure_signed(origin)?;
-			let clock = Self::clock();
+			let now = Self::now();
 			let mut demands = Demands::<T>::get(assignment);
 			let position = demands.iter().position(|demand| demand.claim == claim);
 			let at = position.ok_or(Error::<T>::NoSuchDemand)?;
 			let demand = demands.get(at).cloned().ok_or(Error::<T>::NoSuchDemand)?;
-			ensure!(clock <= demand.due && !demand.proven, Error::<T>::TooLate);
+			ensure!(now <= demand.due && !demand.proven, Error::<T>::TooLate);
 			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
 			if !Self::judge(&result, &claim, &answer)? {
 				// What falls may take much back: that is for the hook, which counts what it does.
-				ensure!(Self::look_at(assignment, clock.saturating_add(1)), Error::<T>::TooManyDemands);
+				Self::condemn(assignment);
 				if let Some(demand) = demands.get_mut(at) {
 					demand.proven = true;
 				}
@@ -420,14 +434,11 @@ pub mod pallet {
 			Self::keep(assignment, demands);
 			if let Some((challenger, bond)) = demand.by {
 				Self::end_challenge(assignment, &result, &claim, challenger, bond);
-				let answering = T::AnswerWindow::get().saturating_add(result.took / SHOWING);
+				let answering = Self::showing(T::AnswerWindow::get(), result.took);
 				let round = answering.saturating_add(T::FollowUpWindow::get());
 				// Whoever is kept out by a result's own challengers loses no time by it.
 				let most = if crowded { BlockNumber::MAX } else { round.saturating_mul(MAX_SEARCH) };
-				// Nor by full blocks.
-				let full = FullBlocks::<T>::get().saturating_sub(FullBefore::<T>::get(assignment));
-				let due = Self::now().saturating_add(T::FollowUpWindow::get());
-				T::Results::extend(assignment, due, most.saturating_add(full));
+				T::Results::extend(assignment, now.saturating_add(T::FollowUpWindow::get()), most);
 			}
 			Self::deposit_event(Event::Answered { assignment, claim, by: who });
 			Ok(Pays::No.into())
@@ -436,8 +447,10 @@ pub mod pallet {
 		/// Reports two sealed headers of one author on one parent of this chain. The reporter gets half of what it costs the
 		/// author's bond, as far as that is at no stake.
 		#[pallet::call_index(2)]
-		#[pallet::weight(T::WeightInfo::report_equivocation(
-			first.encoded_size().saturating_add(second.encoded_size()) as u32
+		// Operational: whoever fills blocks should not outlast the time for a report.
+		#[pallet::weight((
+			T::WeightInfo::report_equivocation(first.encoded_size().saturating_add(second.encoded_size()) as u32),
+			DispatchClass::Operational,
 		))]
 		pub fn report_equivocation(
 			origin: OriginFor<T>,
@@ -451,18 +464,13 @@ pub mod pallet {
 }
 
 impl<T: Config> Pallet<T> {
-	fn now() -> BlockNumber {
+	fn height() -> BlockNumber {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// The time for answers: the blocks so far that had room for one.
-	fn clock() -> BlockNumber {
-		Self::now().saturating_sub(FullBlocks::<T>::get())
-	}
-
-	/// The height at which it will be so late, if no block until then is full.
-	fn height_of(clock: BlockNumber) -> BlockNumber {
-		clock.saturating_add(FullBlocks::<T>::get())
+	/// How long there is to show something of a result, given the window and how long the unit took.
+	fn showing(window: BlockNumber, took: BlockNumber) -> BlockNumber {
+		window.saturating_add(took / SHOWING)
 	}
 
 	/// Whether this block could take one more answer, as large as one may be.
@@ -478,10 +486,8 @@ impl<T: Config> Pallet<T> {
 		let class = DispatchClass::Operational;
 		let (weights, length) = (T::BlockWeights::get(), LARGEST_ANSWER.saturating_mul(CHUNK_BYTES as u32));
 		let limits = weights.get(class);
-		let answer = T::WeightInfo::answer(LARGEST_ANSWER)
-			.saturating_add(T::WeightInfo::answer_merged())
-			.saturating_add(limits.base_extrinsic)
-			.saturating_add_proof_size(length.into());
+		let answer =
+			Self::largest_answer().saturating_add(limits.base_extrinsic).saturating_add_proof_size(length.into());
 		let (total, own) = (total.saturating_add(answer), own.saturating_add(answer));
 		let reserved = limits.reserved.unwrap_or(Weight::MAX);
 		limits.max_total.is_none_or(|most| own.all_lte(most))
@@ -489,10 +495,16 @@ impl<T: Config> Pallet<T> {
 			&& bytes.saturating_add(length) <= *T::BlockLength::get().max.get(class)
 	}
 
-	/// The results of a worker, or of all, of which something is to be shown. Demands are due at a height.
+	/// Weight of the largest answer.
+	pub fn largest_answer() -> Weight {
+		T::WeightInfo::answer(LARGEST_ANSWER).saturating_add(T::WeightInfo::answer_merged())
+	}
+
+	/// The results of a worker, or of all, of which something is to be shown. Their windows and demands end at heights.
 	pub fn disputes(worker: Option<&AccountId>) -> Vec<Dispute> {
 		let all = Demands::<T>::iter().filter_map(|(assignment, mut demands)| {
-			let result = T::Results::standing(assignment)?;
+			let mut result = T::Results::standing(assignment)?;
+			result.due = Self::height_of(result.due);
 			demands.iter_mut().for_each(|demand| demand.due = Self::height_of(demand.due));
 			Some(Dispute { assignment, result, demands: demands.into_inner() })
 		});
@@ -513,12 +525,12 @@ impl<T: Config> Pallet<T> {
 		demands.iter().filter(|demand| demand.by.is_some()).count() as u32
 	}
 
-	/// Notes a result for a time for answers, or for one soon after it whose list has room.
-	fn look_at(id: AssignmentId, clock: BlockNumber) -> bool {
-		let mut times = clock..=clock.saturating_add(DUE_SPREAD);
-		times.any(|clock| {
-			let ids = DueAt::<T>::get(clock);
-			ids.contains(&id) || (!ids.is_full() && DueAt::<T>::try_append(clock, id).is_ok())
+	/// Notes a result for a time, or for one soon after it whose list has room.
+	fn look_at(id: AssignmentId, time: BlockNumber) -> bool {
+		let mut times = time..=time.saturating_add(DUE_SPREAD);
+		times.any(|time| {
+			let ids = DueAt::<T>::get(time);
+			ids.contains(&id) || (!ids.is_full() && DueAt::<T>::try_append(time, id).is_ok())
 		})
 	}
 
@@ -580,17 +592,43 @@ impl<T: Config> Pallet<T> {
 		Self::deposit_event(Event::ChallengeEnded { assignment, challenger, paid, burned, returned });
 	}
 
-	/// Lets a result fall that was shown to be wrong, or whose demands were not met in time. Says whether it fell.
-	fn expire(id: AssignmentId, clock: BlockNumber) -> bool {
+	/// By which demand a result falls, and why: it was shown to be wrong, or not shown in time.
+	fn verdict(id: AssignmentId, now: BlockNumber) -> Option<(Demand, Fault)> {
 		let demands = Demands::<T>::get(id);
-		// The oldest overdue one decides: an audit, or whoever asked first.
 		let proven = demands.iter().find(|demand| demand.proven).map(|demand| (demand, Fault::WrongBlock));
-		let overdue = || demands.iter().filter(|demand| demand.due < clock).min_by_key(|demand| demand.due);
-		let Some((demand, fault)) = proven.or_else(|| overdue().map(|demand| (demand, Fault::Silence))) else {
-			return false;
-		};
-		Self::fall(id, demand.claim, fault, demand.by.clone());
-		true
+		// The oldest overdue one decides: an audit, or whoever asked first.
+		let overdue = || demands.iter().filter(|demand| demand.due < now).min_by_key(|demand| demand.due);
+		let (demand, fault) = proven.or_else(|| overdue().map(|demand| (demand, Fault::Silence)))?;
+		Some((demand.clone(), fault))
+	}
+
+	/// A result is to fall: it waits for its turn.
+	fn condemn(id: AssignmentId) {
+		let (first, free) = FallingPlaces::<T>::get();
+		Falling::<T>::insert(free, id);
+		FallingPlaces::<T>::put((first, free.saturating_add(1)));
+	}
+
+	/// Lets the next of those results fall. Says how many it looked at, and how many fell: some are gone, as a result may have been found
+	/// out twice, or void with another.
+	fn let_fall(now: BlockNumber) -> (u32, u32) {
+		let (mut first, free) = FallingPlaces::<T>::get();
+		let (mut looked, mut falls) = (0u32, 0u32);
+		while first < free && looked < MAX_DUE_PER_BLOCK && falls < MAX_FALLS_PER_BLOCK {
+			if let Some((id, (demand, fault))) =
+				Falling::<T>::take(first).and_then(|id| Some((id, Self::verdict(id, now)?)))
+			{
+				Self::fall(id, demand.claim, fault, demand.by);
+				falls = falls.saturating_add(1);
+			}
+			first = first.saturating_add(1);
+			looked = looked.saturating_add(1);
+		}
+		match first < free {
+			true => FallingPlaces::<T>::put((first, free)),
+			false => FallingPlaces::<T>::kill(),
+		}
+		(looked, falls)
 	}
 
 	/// Gives the challengers of a result that is gone their bonds back.

@@ -9,7 +9,10 @@ use super::*;
 impl<T: Config> Pallet<T> {
 	/// Checks every invariant of the pallet's storage.
 	pub fn do_try_state() -> Result<(), DispatchError> {
-		let checked: BTreeSet<_> = DueAt::<T>::iter_values().flatten().collect();
+		let checked: BTreeSet<_> = DueAt::<T>::iter_values().flatten().chain(Falling::<T>::iter_values()).collect();
+		let (first, free) = FallingPlaces::<T>::get();
+		let places: BTreeSet<_> = Falling::<T>::iter_keys().collect();
+		ensure!(places == (first..free).collect(), "what is to fall has its place");
 		let mut bonds = BTreeMap::<AccountId, Balance>::new();
 		for (id, demands) in Demands::<T>::iter() {
 			ensure!(!demands.is_empty(), "a result of which nothing is demanded is not kept");
@@ -22,11 +25,7 @@ impl<T: Config> Pallet<T> {
 				*sum = sum.saturating_add(bond);
 			}
 		}
-		ensure!(FullBlocks::<T>::get() <= Self::now(), "a block is counted once");
-		for (id, full) in FullBefore::<T>::iter() {
-			ensure!(T::Results::standing(id).is_some(), "full blocks before a result are remembered while it stands");
-			ensure!(full <= FullBlocks::<T>::get(), "they were counted before");
-		}
+		ensure!(FullBlocks::<T>::get() <= Self::height(), "a block is counted once");
 		for (challenger, sum) in bonds {
 			let reason = HoldReason::Challenge.into();
 			ensure!(T::Currency::balance_on_hold(&reason, &challenger) == sum, "a challenger's hold is its bonds");

@@ -36,8 +36,9 @@ use labora_graph::GraphError;
 use labora_primitives::{
 	limits::{MaxOutput, MAX_STANDING},
 	money::round_budget,
-	AccountId, AssignmentId, AssignmentLedger, Balance, BlockNumber, DisputeLedger, Phase, ResultError, ResultRecord,
-	RewardLedger, SpecError, StandingResult, TaskId, TaskInfo, TaskSpec, UnitKind, UnitMetrics, UnitResult, UnitState,
+	AccountId, AssignmentId, AssignmentLedger, Balance, BlockNumber, Clock, DisputeLedger, Phase, ResultError,
+	ResultRecord, RewardLedger, SpecError, StandingResult, TaskId, TaskInfo, TaskSpec, UnitKind, UnitMetrics,
+	UnitResult, UnitState,
 };
 use labora_tensor::Commitment;
 use sp_runtime::traits::SaturatedConversion;
@@ -46,6 +47,8 @@ pub use weights::WeightInfo;
 
 /// Most results that are looked at in one block, as their windows may be over.
 pub const MAX_MATURING_PER_BLOCK: u32 = 64;
+/// How much later than its window's end a result may be looked at, when too many end at once.
+pub const SPREAD: u32 = 16;
 
 #[frame_support::pallet]
 pub mod pallet {
@@ -65,6 +68,8 @@ pub mod pallet {
 		type Rewards: RewardLedger;
 		/// What is open about results.
 		type Disputes: DisputeLedger;
+		/// The time that windows and deadlines are counted in.
+		type Clock: Clock;
 		/// Blocks that a result must outlive before it is paid.
 		#[pallet::constant]
 		type ResultWindow: Get<BlockNumber>;
@@ -139,7 +144,7 @@ pub mod pallet {
 	pub type StandingOf<T> =
 		StorageMap<_, Twox64Concat, TaskId, BoundedVec<AssignmentId, ConstU32<MAX_STANDING>>, ValueQuery>;
 
-	/// Results to be looked at in a block: their window may be over.
+	/// Results to be looked at at a time, each its task's oldest: its window may be over.
 	#[pallet::storage]
 	pub type MaturingAt<T> = StorageMap<
 		_,
@@ -368,12 +373,17 @@ pub mod pallet {
 	#[pallet::hooks]
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
 		/// Pays what has outlived its window.
-		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
-			let now = number.saturated_into::<BlockNumber>();
-			let matured = MaturingAt::<T>::take(now);
-			let weight = T::WeightInfo::mature(matured.len() as u32);
-			matured.into_iter().for_each(|id| Self::mature(id, now));
-			weight
+		fn on_initialize(_: BlockNumberFor<T>) -> Weight {
+			let time = T::Clock::now();
+			let matured = MaturingAt::<T>::take(time);
+			let mut looked = matured.len() as u32;
+			for id in matured {
+				// Each may be paid, and of those that waited for one of them as many as the block has left.
+				let others = MAX_MATURING_PER_BLOCK.saturating_sub(looked);
+				let paid = Self::mature(id, time, others.saturating_add(1));
+				looked = looked.saturating_add(paid.saturating_sub(1));
+			}
+			T::WeightInfo::mature(looked)
 		}
 
 		#[cfg(feature = "try-runtime")]

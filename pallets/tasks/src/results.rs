@@ -13,8 +13,8 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn accept(who: AccountId, id: AssignmentId, result: UnitResult) -> DispatchResult {
 		let assignment = T::Assignments::get(id).ok_or(Error::<T>::NoSuchAssignment)?;
 		ensure!(assignment.worker == who, Error::<T>::NotTheWorker);
-		let now = Self::now();
-		ensure!(now <= assignment.deadline, Error::<T>::TooLate);
+		let (now, time) = (Self::now(), T::Clock::now());
+		ensure!(time <= assignment.deadline, Error::<T>::TooLate);
 		let task = assignment.unit.task;
 		let spec = Specs::<T>::get(task).ok_or(Error::<T>::NoSuchTask)?;
 		let mut info = Tasks::<T>::get(task).ok_or(Error::<T>::NoSuchTask)?;
@@ -24,9 +24,12 @@ impl<T: Config> Pallet<T> {
 
 		let full_price = Self::check(&spec, &assignment, &result)?;
 		// A round begins only when the escrow covers it, so this is never short.
-		let price = decayed_price(full_price, assignment.assigned, assignment.deadline, now).min(info.escrow);
-		ensure!(T::Disputes::opened(id), Error::<T>::TooManyResults);
-		Self::stand(&assignment, &result, price, now)?;
+		let assigned = assignment.deadline.saturating_sub(spec.deadline);
+		let price = decayed_price(full_price, assigned, assignment.deadline, time).min(info.escrow);
+		// Also what it could not submit in: others may need all of it to compute the unit.
+		let took = now.saturating_sub(assignment.assigned);
+		ensure!(T::Disputes::opened(id, took), Error::<T>::TooManyResults);
+		Self::stand(&assignment, &result, price, took)?;
 		info.escrow = info.escrow.saturating_sub(price);
 		Self::record(&spec, &mut info, &assignment, result, now);
 		T::Assignments::complete(id);

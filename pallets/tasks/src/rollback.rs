@@ -21,9 +21,9 @@ impl<T: Config> Pallet<T> {
 		let fallen = &result.unit;
 		let task = fallen.task;
 		if let UnitKind::Steps(unit) = fallen.kind {
+			Self::uncount(result, unit, info);
 			Results::<T>::remove(task, (fallen.round, unit));
 			Outputs::<T>::remove(task, unit);
-			Self::uncount(result, info);
 		}
 		if info.phase == Phase::Cancelled {
 			// Nothing is opened again. What was built on it could no longer be judged by what it was built from.
@@ -46,9 +46,11 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// A unit's work no longer counts as useful.
-	fn uncount(result: &StandingResult, info: &mut TaskInfo) {
+	fn uncount(result: &StandingResult, unit: u16, info: &mut TaskInfo) {
+		let UnitRef { task, round, .. } = result.unit;
+		let Some(record) = Results::<T>::get(task, (round, unit)) else { return };
 		info.accepted_macs = info.accepted_macs.saturating_sub(info.unit_macs);
-		T::Rewards::rejected(&result.worker, info.unit_macs, result.accepted);
+		T::Rewards::rejected(&result.worker, info.unit_macs, record.block);
 	}
 
 	/// Ends what is being built on a fallen result, and voids what was.
@@ -72,12 +74,10 @@ impl<T: Config> Pallet<T> {
 			Self::deposit_event(Event::ResultVoided { assignment: id, worker: result.worker.clone() });
 			match result.unit.kind {
 				// It holds no reward, and what it merged is gone.
-				UnitKind::Merge => {
-					Self::end(id, &result);
-				}
+				UnitKind::Merge => Self::end(id, &result),
 				// Whether it is right, on what it was computed from, decides over its block reward.
-				UnitKind::Steps(_) => {
-					Self::uncount(&result, info);
+				UnitKind::Steps(unit) => {
+					Self::uncount(&result, unit, info);
 					result.void = true;
 					Standing::<T>::insert(id, result);
 				}

@@ -5,20 +5,17 @@ use labora_primitives::{money::split_price, Assignment};
 
 use super::*;
 
-/// Blocks that a result which cannot be looked at in its own block may be put off.
-const SPREAD: u32 = 256;
-
 impl<T: Config> Pallet<T> {
-	/// A result was accepted: it stands until its window is over.
+	/// A result was accepted, after so many blocks: it stands until its window is over.
 	pub(crate) fn stand(
 		assignment: &Assignment,
 		result: &UnitResult,
 		price: Balance,
-		now: BlockNumber,
+		took: BlockNumber,
 	) -> DispatchResult {
 		let unit = assignment.unit;
-		let took = now.saturating_sub(assignment.assigned);
-		let due = Self::window_end(now, took);
+		let accepted = T::Clock::now();
+		let due = Self::window_end(accepted, took);
 		let base = match unit.kind {
 			UnitKind::Steps(_) => RoundParameters::<T>::get(unit.task, unit.round).unwrap_or_default(),
 			UnitKind::Merge => BoundedVec::new(),
@@ -26,7 +23,7 @@ impl<T: Config> Pallet<T> {
 		let standing = StandingResult {
 			unit,
 			worker: assignment.worker.clone(),
-			accepted: now,
+			accepted,
 			due,
 			took,
 			price,
@@ -37,47 +34,84 @@ impl<T: Config> Pallet<T> {
 			parameters: result.parameters.clone(),
 			void: false,
 		};
-		ensure!(Self::look_at(assignment.id, due.saturating_add(1), SPREAD), Error::<T>::TooManyResults);
+		// A later one is looked at when those before it have ended.
+		let is_oldest = StandingOf::<T>::decode_len(unit.task).unwrap_or(0) == 0;
+		let noted = !is_oldest || Self::look_at(assignment.id, due.saturating_add(1), SPREAD);
+		ensure!(noted, Error::<T>::TooManyResults);
 		StandingOf::<T>::try_append(unit.task, assignment.id).map_err(|()| Error::<T>::TooManyResults)?;
 		Standing::<T>::insert(assignment.id, standing);
 		Ok(())
 	}
 
-	/// The last block of the window of a result that took so many blocks, if nobody extends it.
+	/// The end of the window of a result that took so many blocks, if nobody extends it.
 	pub(crate) fn window_end(accepted: BlockNumber, took: BlockNumber) -> BlockNumber {
 		accepted.saturating_add(T::ResultWindow::get()).saturating_add(took)
 	}
 
-	/// Notes a result for a block, or for one soon after it that has room.
-	fn look_at(id: AssignmentId, block: BlockNumber, spread: u32) -> bool {
-		(block..=block.saturating_add(spread)).any(|block| MaturingAt::<T>::try_append(block, id).is_ok())
+	/// Notes a result for a time, or for one soon after it whose list has room.
+	fn look_at(id: AssignmentId, time: BlockNumber, spread: u32) -> bool {
+		(time..=time.saturating_add(spread)).any(|time| MaturingAt::<T>::try_append(time, id).is_ok())
 	}
 
-	/// Looks at a result whose window may be over, and pays it if it is.
-	pub(crate) fn mature(id: AssignmentId, now: BlockNumber) {
+	/// Pays a task's oldest result, if its window is over, and those after it: `most` at most. What a task's earlier results are worth
+	/// decides over the later ones, so they are paid in order, and only the oldest is looked at. Says how many were paid.
+	pub(crate) fn mature(id: AssignmentId, now: BlockNumber, most: u32) -> u32 {
 		// A result that fell is gone.
-		let Some(result) = Standing::<T>::get(id) else { return };
-		// What a task's earlier results are worth decides over the later ones: they are paid in order.
-		let oldest = StandingOf::<T>::get(result.unit.task).first().copied().unwrap_or(id);
-		let until = |id, due: BlockNumber| T::Disputes::open_until(id).unwrap_or(0).max(due);
-		let mut open_until = until(id, result.due);
-		if let Some(first) = Standing::<T>::get(oldest).filter(|_| oldest != id) {
-			open_until = open_until.max(until(oldest, first.due)).max(now);
-		}
-		if open_until >= now {
-			if !Self::look_at(id, open_until.saturating_add(1), BlockNumber::MAX) {
-				log::error!(target: "runtime::tasks", "no block has room for the result of assignment {id}");
+		let Some(first) = Standing::<T>::get(id) else { return 0 };
+		let task = first.unit.task;
+		let mut paid: u32 = 0;
+		while let Some((id, result)) = Self::oldest(task).filter(|(oldest, _)| paid > 0 || *oldest == id) {
+			let until = Self::open_until(id, &result);
+			if until >= now || paid >= most {
+				Self::note(id, until.max(now));
+				break;
 			}
-			return;
+			Self::remove(id, &result);
+			Self::pay(id, &result);
+			paid = paid.saturating_add(1);
 		}
-		Self::end(id, &result);
-		Self::pay(id, &result);
-		let task = result.unit.task;
-		Tasks::<T>::mutate_extant(task, |info| Self::settle(task, info));
+		if paid > 0 {
+			Tasks::<T>::mutate_extant(task, |info| Self::settle(task, info));
+		}
+		paid
 	}
 
-	/// Takes a result out of the standing ones, and its stake off the worker.
+	/// A task's oldest standing result.
+	fn oldest(task: TaskId) -> Option<(AssignmentId, StandingResult)> {
+		let id = StandingOf::<T>::get(task).first().copied()?;
+		Some((id, Standing::<T>::get(id)?))
+	}
+
+	/// Until when a result cannot be paid.
+	fn open_until(id: AssignmentId, result: &StandingResult) -> BlockNumber {
+		T::Disputes::open_until(id).unwrap_or(0).max(result.due)
+	}
+
+	/// Notes a task's oldest result for the time after `until`, or the first after it whose list has room.
+	fn note(id: AssignmentId, until: BlockNumber) {
+		if !Self::look_at(id, until.saturating_add(1), BlockNumber::MAX) {
+			log::error!(target: "runtime::tasks", "no time has room for the result of assignment {id}");
+		}
+	}
+
+	/// A standing result, as the runtime reports it: its window's end is a height.
+	pub fn standing_result(id: AssignmentId) -> Option<StandingResult> {
+		let mut result = Standing::<T>::get(id)?;
+		result.due = T::Clock::height_of(result.due);
+		Some(result)
+	}
+
+	/// Takes a result out of the standing ones, and its stake off the worker. The next is then its task's oldest.
 	pub(crate) fn end(id: AssignmentId, result: &StandingResult) {
+		let task = result.unit.task;
+		let was_oldest = Self::oldest(task).is_some_and(|(oldest, _)| oldest == id);
+		Self::remove(id, result);
+		if let Some((next, result)) = Self::oldest(task).filter(|_| was_oldest) {
+			Self::note(next, Self::open_until(next, &result).max(T::Clock::now()));
+		}
+	}
+
+	fn remove(id: AssignmentId, result: &StandingResult) {
 		Standing::<T>::remove(id);
 		StandingOf::<T>::mutate(result.unit.task, |ids| ids.retain(|other| *other != id));
 		T::Assignments::release(&result.worker, result.stake);

@@ -4,7 +4,7 @@
 //! its window: whoever has nothing left to stake is given nothing. At the end of every block a bounded scheduler gives open units, best price per
 //! multiply-accumulate first, to free slots, drawn by a hash of (ticket, unit): nobody races for a unit, and no sponsor
 //! steers its task to its own machines. A missed deadline costs part of the stake and reopens the unit; repeated, it chills the
-//! worker for a while. A worker that leaves has its bond back after a while, in which what it did can still be reported.
+//! worker for a while. Full blocks put deadlines off: who fills them makes nobody miss one. A worker that leaves has its bond back after a while, in which what it did can still be reported.
 //!
 //! What it is not: it knows nothing of what a unit is (`pallet-tasks`) or of blocks' rewards (`pallet-work`).
 
@@ -30,7 +30,7 @@ use frame_support::{
 	},
 };
 use labora_primitives::{
-	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, OpenUnit,
+	limits::MAX_SLOTS, AccountId, Assignment, AssignmentId, AssignmentLedger, Balance, BlockNumber, Clock, OpenUnit,
 	RewardLedger, TaskBoard, TaskId, TicketSource, UnitRef, Worker,
 };
 use sp_runtime::{traits::SaturatedConversion, Permill};
@@ -44,7 +44,7 @@ pub const MAX_ASSIGNED_PER_BLOCK: u32 = 16;
 pub const MAX_UNTAKEN_TASKS: u32 = 16;
 /// Most workers that are asked for one unit.
 pub const MAX_CANDIDATES: usize = 32;
-/// Blocks after a deadline that its check may be put off to, when too many fall on one block.
+/// How long after a deadline its check may be, when too many end at once.
 const DEADLINE_SPREAD: u32 = 64;
 
 #[frame_support::pallet]
@@ -65,6 +65,8 @@ pub mod pallet {
 		type Tickets: TicketSource;
 		/// The rewards held under assignments.
 		type Rewards: RewardLedger;
+		/// The time that deadlines are counted in.
+		type Clock: Clock;
 		/// Least bond of one slot.
 		#[pallet::constant]
 		type SlotBond: Get<Balance>;
@@ -131,7 +133,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextAssignment<T> = StorageValue<_, AssignmentId, ValueQuery>;
 
-	/// Assignments to be found overdue in a block, if they still run.
+	/// Assignments to be found overdue at a time, if they still run.
 	#[pallet::storage]
 	pub type Deadlines<T> = StorageMap<
 		_,
@@ -191,7 +193,7 @@ pub mod pallet {
 			unit: UnitRef,
 			/// The worker.
 			worker: AccountId,
-			/// The last block that takes the result.
+			/// The last block that takes the result, if none until then is full.
 			deadline: BlockNumber,
 		},
 		/// A deadline passed without a result; the unit is open again.
@@ -243,7 +245,7 @@ pub mod pallet {
 
 		fn on_finalize(number: BlockNumberFor<T>) {
 			let now = number.saturated_into();
-			Self::expire(now);
+			Self::expire(now, T::Clock::now());
 			Self::assign_open_units(now);
 		}
 
@@ -334,9 +336,16 @@ pub mod pallet {
 }
 
 impl<T: Config> Pallet<T> {
-	/// The running assignments of a worker.
+	/// A running assignment, as the runtime reports it: its deadline is a height.
+	pub fn assignment(id: AssignmentId) -> Option<Assignment> {
+		let mut assignment = Assignments::<T>::get(id)?;
+		assignment.deadline = T::Clock::height_of(assignment.deadline);
+		Some(assignment)
+	}
+
+	/// The running assignments of a worker, their deadlines as heights.
 	pub fn assignments_of(worker: &AccountId) -> Vec<Assignment> {
-		AssignmentsOf::<T>::get(worker).iter().filter_map(Assignments::<T>::get).collect()
+		AssignmentsOf::<T>::get(worker).into_iter().filter_map(Self::assignment).collect()
 	}
 
 	/// Takes an assignment off its worker. What it had at stake is the caller's matter.
@@ -355,8 +364,8 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Ends the assignments whose deadline has passed.
-	fn expire(now: BlockNumber) {
-		for id in Deadlines::<T>::take(now) {
+	fn expire(now: BlockNumber, time: BlockNumber) {
+		for id in Deadlines::<T>::take(time) {
 			Self::end(id, |assignment, worker| Self::miss(assignment, worker, now));
 		}
 	}
@@ -437,15 +446,15 @@ impl<T: Config> Pallet<T> {
 
 	fn assign(now: BlockNumber, unit: &OpenUnit, who: AccountId, mut worker: Worker) {
 		let id = NextAssignment::<T>::get();
-		let due = now.saturating_add(unit.deadline);
+		let deadline = T::Clock::now().saturating_add(unit.deadline);
 		// The check of a deadline may come a little later than the deadline itself, never earlier.
-		let mut checks = due.saturating_add(1)..=due.saturating_add(DEADLINE_SPREAD);
-		if !checks.any(|block| Deadlines::<T>::try_mutate(block, |ids| ids.try_push(id)).is_ok())
+		let mut checks = deadline.saturating_add(1)..=deadline.saturating_add(DEADLINE_SPREAD);
+		if !checks.any(|time| Deadlines::<T>::try_mutate(time, |ids| ids.try_push(id)).is_ok())
 			|| AssignmentsOf::<T>::try_mutate(&who, |ids| ids.try_push(id)).is_err()
 		{
 			return;
 		}
-		let (deadline, stake) = (due, unit.stake);
+		let stake = unit.stake;
 		let assignment = Assignment { id, unit: unit.unit, worker: who.clone(), assigned: now, deadline, stake };
 		Assignments::<T>::insert(id, assignment);
 		NextAssignment::<T>::put(AssignmentId(id.0.saturating_add(1)));
@@ -453,7 +462,8 @@ impl<T: Config> Pallet<T> {
 		worker.staked = worker.staked.saturating_add(stake);
 		Workers::<T>::insert(&who, worker);
 		T::Tasks::assigned(unit.unit, id);
-		Self::deposit_event(Event::UnitAssigned { assignment: id, unit: unit.unit, worker: who, deadline: due });
+		let deadline = T::Clock::height_of(deadline);
+		Self::deposit_event(Event::UnitAssigned { assignment: id, unit: unit.unit, worker: who, deadline });
 	}
 }
 

@@ -57,14 +57,6 @@ fn fill_demands(id: AssignmentId, room: u32, due: u32) -> Vec<Demand> {
 	demands
 }
 
-/// Fills the blocks after a demand's end: only the last that may look at it has room.
-fn fill_due(from: u32) {
-	let full: Vec<_> = (0..u64::from(MAX_DUE_PER_BLOCK)).map(|other| AssignmentId(u64::MAX - other)).collect();
-	for block in from..from + pallet_disputes::DUE_SPREAD {
-		DueAt::<Runtime>::insert(block, BoundedVec::truncate_from(full.clone()));
-	}
-}
-
 /// A standing result of the last unit of a task.
 fn result(spec: &TaskSpec, kind: UnitKind, root: Commitment) -> (AccountId, TaskId) {
 	let who = worker("worker", 0);
@@ -130,7 +122,7 @@ mod benchmarks {
 	fn challenge() -> Result<(), BenchmarkError> {
 		let (_, _) = result(&training(8, 1, PARAMETERS), UnitKind::Steps(0), SOME);
 		fill_demands(ID, 1, CLOCK);
-		fill_due(CLOCK + ANSWER_WINDOW + 1);
+		fill_due(CLOCK + ANSWER_WINDOW + TOOK / 4 + 1);
 		let who = rich("challenger", 0);
 		let claim = Claim::Block { op: OpIndex(LAST * OPS + u32::from(PRODUCT)), block: BlockIndex { row: 0, col: 0 } };
 		#[block]
@@ -307,7 +299,6 @@ mod benchmarks {
 			Demands::<Runtime>::insert(AssignmentId(id), BoundedVec::truncate_from(demands.collect()));
 			assert!(AuditAt::<Runtime>::try_append(NOW, AssignmentId(id)).is_ok());
 		}
-		fill_due(CLOCK + AUDIT_WINDOW + 1);
 		System::register_extra_weight_unchecked(Weight::MAX, DispatchClass::Operational);
 		#[block]
 		{

@@ -14,6 +14,7 @@ use labora_primitives::{
 	UnitKind, UnitMetrics, UnitRef, UnitState, Worker,
 };
 use labora_tensor::{Commitment, Opening, Shape, CHUNK_BYTES};
+use pallet_disputes::{DueAt, DUE_SPREAD, MAX_DUE_PER_BLOCK};
 use pallet_work::HeldReward;
 use sp_core::bounded::BoundedVec;
 use sp_runtime::{Digest, DigestItem};
@@ -30,6 +31,8 @@ pub const PARAMETERS: u32 = labora_graph::MAX_PARAMETERS;
 pub const SOME: Commitment = Commitment([7; 32]);
 /// Price of a unit.
 pub const PRICE: Balance = LAB;
+/// Blocks that a unit took.
+pub const TOOK: BlockNumber = 10;
 /// What a unit puts at stake.
 pub const STAKE: Balance = 100 * LAB;
 /// The op of [`graph`] that is a mined product: features by a parameter.
@@ -56,8 +59,8 @@ pub fn hold(reason: impl Into<RuntimeHoldReason>, who: &AccountId, amount: Balan
 	assert!(held.is_ok());
 }
 
-/// The time for answers in that block: one of those before it was full.
-pub const CLOCK: u32 = NOW - 1;
+/// The time in that block: one of those before it was full.
+pub const CLOCK: BlockNumber = NOW - 1;
 
 /// Begins the block [`NOW`] of an author.
 pub fn begin(author: &AccountId) {
@@ -163,6 +166,14 @@ pub fn fill_open_tasks(room: u32) {
 	pallet_tasks::OpenTasks::<Runtime>::put(BoundedVec::truncate_from(tasks));
 }
 
+/// Fills the lists of results from a time on: only the last that may take one has room.
+pub fn fill_due(from: BlockNumber) {
+	let full: Vec<_> = (0..u64::from(MAX_DUE_PER_BLOCK)).map(|other| AssignmentId(u64::MAX - other)).collect();
+	for time in from..from + DUE_SPREAD {
+		DueAt::<Runtime>::insert(time, BoundedVec::truncate_from(full.clone()));
+	}
+}
+
 /// A unit of a task's round 1.
 pub fn unit(task: TaskId, kind: UnitKind) -> UnitRef {
 	UnitRef { task, round: 1, kind }
@@ -190,7 +201,7 @@ pub fn worker(name: &'static str, index: u32) -> AccountId {
 
 /// An assignment of a worker that has as many as it may have.
 pub fn assign(id: u64, who: &AccountId, unit: UnitRef) -> Assignment {
-	let (assigned, deadline) = (NOW - 10, NOW + 10);
+	let (assigned, deadline) = (NOW - TOOK, CLOCK + TOOK);
 	let id = AssignmentId(id);
 	let assignment = Assignment { id, unit, worker: who.clone(), assigned, deadline, stake: STAKE };
 	pallet_workers::Assignments::<Runtime>::insert(id, &assignment);
@@ -217,7 +228,7 @@ pub fn standing(id: u64, who: &AccountId, unit: UnitRef, due: BlockNumber, trace
 		worker: who.clone(),
 		accepted: NOW - 5,
 		due,
-		took: 10,
+		took: TOOK,
 		price: PRICE,
 		stake: STAKE,
 		trace_root,

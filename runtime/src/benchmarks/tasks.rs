@@ -5,7 +5,7 @@ use frame_benchmarking::v2::*;
 use frame_support::traits::OnInitialize;
 use labora_graph::{OpIndex, RunningMetrics};
 use labora_primitives::{
-	limits::{MAX_INFERENCE_STEPS, MAX_SEALS, MAX_STANDING, MAX_UNITS},
+	limits::{MAX_INFERENCE_STEPS, MAX_SEALS, MAX_UNITS},
 	AssignmentId, Phase, SealOpening, TaskId, TaskSpec, UnitKind, UnitMetrics, UnitRef, UnitResult, UnitState,
 };
 use labora_tensor::{I8Tensor, Shape};
@@ -13,7 +13,10 @@ use pallet_tasks::{MaturingAt, Standing, StandingOf, Tasks as Infos, MAX_MATURIN
 use sp_core::bounded::BoundedVec;
 
 use super::setup::*;
-use crate::{constants::LAB, AccountId, Runtime, RuntimeOrigin, Tasks};
+use crate::{
+	constants::{AUDIT_WINDOW, LAB, RESULT_WINDOW},
+	AccountId, Runtime, RuntimeOrigin, Tasks,
+};
 
 /// The pallet.
 pub struct Pallet<T>(core::marker::PhantomData<T>);
@@ -21,10 +24,14 @@ pub struct Pallet<T>(core::marker::PhantomData<T>);
 pub trait Config: frame_system::Config<AccountId = AccountId> {}
 impl Config for Runtime {}
 
-/// Puts results beside a task's others: as many as leave room for one.
-fn fill_standing(task: TaskId) {
-	let others: Vec<_> = (1..u64::from(MAX_STANDING)).map(|other| AssignmentId(u64::MAX - other)).collect();
-	StandingOf::<Runtime>::insert(task, BoundedVec::truncate_from(others));
+/// Fills the lists of results that end when one of this block does, and those of results whose audits do: it is drawn two blocks later.
+fn fill_results() {
+	fill_due(CLOCK + 2 + AUDIT_WINDOW + TOOK / 4 + 1);
+	let full: Vec<_> = (0..u64::from(MAX_MATURING_PER_BLOCK)).map(|other| AssignmentId(u64::MAX - other)).collect();
+	let end = CLOCK + RESULT_WINDOW + TOOK + 1;
+	(end..end + pallet_tasks::SPREAD).for_each(|time| {
+		MaturingAt::<Runtime>::insert(time, BoundedVec::truncate_from(full.clone()));
+	});
 }
 
 /// The only unit of a task, assigned to a worker, after it sealed `seals` blocks.
@@ -32,7 +39,7 @@ fn assigned(spec: &TaskSpec, seals: u32, op: OpIndex) -> (AccountId, TaskId) {
 	let who = worker("worker", 0);
 	begin(&who);
 	let (task, _) = task(0, spec, Phase::Units, vec![UnitState::Assigned(AssignmentId(0))]);
-	fill_standing(task);
+	fill_results();
 	assign(0, &who, unit(task, UnitKind::Steps(0)));
 	if seals > 0 {
 		reward(0, &who, seals, op);
@@ -183,7 +190,7 @@ mod benchmarks {
 		let who = worker("worker", 0);
 		begin(&who);
 		let (task, _) = task(0, &spec, Phase::Merge, vec![UnitState::Assigned(AssignmentId(0))]);
-		fill_standing(task);
+		fill_results();
 		records(task, 1);
 		assign(0, &who, UnitRef { task, round: 1, kind: UnitKind::Merge });
 		let result = UnitResult {
@@ -211,10 +218,10 @@ mod benchmarks {
 			let who = worker("worker", index);
 			let (task, _) = task(index, &spec, Phase::Completed, vec![]);
 			let id = u64::from(index);
-			standing(id, &who, unit(task, UnitKind::Steps(0)), NOW - 1, SOME);
+			standing(id, &who, unit(task, UnitKind::Steps(0)), CLOCK - 1, SOME);
 			StandingOf::<Runtime>::insert(task, BoundedVec::truncate_from(vec![AssignmentId(id)]));
 			reward(id, &who, MAX_SEALS, OpIndex(0));
-			assert!(MaturingAt::<Runtime>::try_append(NOW, AssignmentId(id)).is_ok());
+			assert!(MaturingAt::<Runtime>::try_append(CLOCK, AssignmentId(id)).is_ok());
 		}
 		fill_open_tasks(0);
 		#[block]

@@ -99,7 +99,7 @@ mod benchmarks {
 				let who = worker("late", index);
 				assign(id.0, &who, unit(task, UnitKind::Steps(0)));
 				reward(id.0, &who, labora_primitives::limits::MAX_SEALS, labora_graph::OpIndex(0));
-				assert!(Deadlines::<Runtime>::try_append(NOW, id).is_ok());
+				assert!(Deadlines::<Runtime>::try_append(CLOCK, id).is_ok());
 			}
 			open.push((1_000, task));
 		}

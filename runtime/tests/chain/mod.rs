@@ -25,6 +25,8 @@ use sp_core::bounded::BoundedVec;
 use sp_io::TestExternalities;
 use sp_runtime::{generic::Digest, BuildStorage, DigestItem};
 
+pub mod units;
+
 pub const SPONSOR: AccountId = AccountId::new([1; 32]);
 pub const MINER: AccountId = AccountId::new([2; 32]);
 pub const OTHER: AccountId = AccountId::new([3; 32]);
