@@ -21,6 +21,7 @@ mod apis;
 mod benchmarks;
 pub mod configs;
 pub mod constants;
+pub mod nonce;
 pub mod presets;
 pub mod signing;
 pub mod weights;
@@ -63,7 +64,7 @@ pub type TxExtension = (
 	frame_system::CheckTxVersion<Runtime>,
 	frame_system::CheckGenesis<Runtime>,
 	frame_system::CheckEra<Runtime>,
-	frame_system::CheckNonce<Runtime>,
+	nonce::CheckNonce,
 	frame_system::CheckWeight<Runtime>,
 	pallet_transaction_payment::ChargeTransactionPayment<Runtime>,
 	frame_metadata_hash_extension::CheckMetadataHash<Runtime>,

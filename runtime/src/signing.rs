@@ -2,7 +2,7 @@
 
 use sp_runtime::generic::Era;
 
-use crate::{Hash, Nonce, RuntimeCall, SignedPayload, TxExtension};
+use crate::{nonce::CheckNonce, Hash, Nonce, RuntimeCall, SignedPayload, TxExtension};
 
 /// What a signature binds to.
 pub struct SigningContext {
@@ -30,7 +30,7 @@ impl SigningContext {
 			frame_system::CheckTxVersion::new(),
 			frame_system::CheckGenesis::new(),
 			frame_system::CheckEra::from(self.era),
-			frame_system::CheckNonce::from(self.nonce),
+			CheckNonce::from(self.nonce),
 			frame_system::CheckWeight::new(),
 			pallet_transaction_payment::ChargeTransactionPayment::from(0),
 			frame_metadata_hash_extension::CheckMetadataHash::new(false),

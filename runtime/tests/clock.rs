@@ -3,22 +3,29 @@
 mod chain;
 
 use chain::{units::*, *};
+use codec::Encode;
 use frame_support::{
 	assert_noop,
-	dispatch::DispatchClass,
+	dispatch::{DispatchClass, GetDispatchInfo},
 	weights::Weight,
 };
 use labora_primitives::{
 	limits::{MAX_OUTPUT, MAX_SEALS},
-	Claim, Clock, UnitResult,
+	AssignmentId, Claim, Clock, UnitResult,
 };
 use labora_runtime::{
 	constants::*,
-	Disputes, Runtime, System, Tasks,
+	nonce::{CheckNonce, MAX_WAITING},
+	Disputes, Runtime, RuntimeCall, RuntimeOrigin, System, Tasks,
 };
 use pallet_disputes::Fault;
 use pallet_tasks::WeightInfo;
-use sp_runtime::Perbill;
+use pallet_transaction_payment::ChargeTransactionPayment;
+use sp_runtime::{
+	traits::DispatchTransaction,
+	transaction_validity::{InvalidTransaction, TransactionSource},
+	Perbill,
+};
 
 /// Fills the block, with answers or with what is as heavy.
 fn fill() {
@@ -203,4 +210,27 @@ fn where_the_largest_answer_has_room_the_heaviest_result_has() {
 		Weights::submit_merge(),
 	];
 	assert!(heaviest.iter().all(|weight| weight.all_lte(Disputes::largest_answer())));
+}
+
+#[test]
+fn pools_keep_what_may_not_be_kept_out_and_few_of_one_account() {
+	let valid = |call: RuntimeCall, nonce: u32, tip: u128| {
+		let (info, length) = (call.get_dispatch_info(), call.encoded_size());
+		let extension = (CheckNonce::from(nonce), ChargeTransactionPayment::<Runtime>::from(tip));
+		let origin = RuntimeOrigin::signed(MINER);
+		extension.validate_only(origin, &call, &info, length, TransactionSource::External, 0).map(|(valid, ..)| valid)
+	};
+	new_chain().execute_with(|| {
+		blocks(1);
+		let claim = Claim::Trace { first: 0, count: 1 };
+		let challenge = pallet_disputes::Call::challenge { assignment: AssignmentId(0), claim };
+		let remark = frame_system::Call::remark { remark: vec![] };
+		let urgent = valid(RuntimeCall::from(challenge.clone()), 0, 0).unwrap();
+		let tipped_urgent = valid(RuntimeCall::from(challenge.clone()), 0, LAB).unwrap();
+		assert!(tipped_urgent.priority > urgent.priority && urgent.priority > 0);
+		assert!(urgent.priority > valid(RuntimeCall::from(remark), 0, 1_000 * LAB).unwrap().priority);
+		let waiting = |nonce| valid(RuntimeCall::from(challenge.clone()), nonce, 0);
+		assert_eq!(waiting(MAX_WAITING - 1).unwrap().requires, [(MINER, MAX_WAITING - 2).encode()]);
+		assert_eq!(waiting(MAX_WAITING), Err(InvalidTransaction::Future.into()));
+	});
 }
