@@ -35,14 +35,14 @@ use crate::{
 	worker::{
 		chain::{Chain, RuntimeChain},
 		inputs::{InputError, Inputs, Tensors},
-		transactions::Transactions,
+		transactions::{Sent, Transactions},
 		unit::Origin,
 	},
 };
 
 /// Log target of the watcher.
 const LOG_TARGET: &str = "labora::watcher";
-/// Blocks after which a challenge that neither is on chain nor waits in the pool is submitted again.
+/// Blocks after which a challenge that is not on chain is submitted again, in the place of the first if that still waits in the pool.
 const PATIENCE: BlockNumber = 3;
 /// Honest traces that are kept.
 const MAX_TRACES: usize = 64;
@@ -116,7 +116,7 @@ enum State {
 	/// It is right, or it cannot be told, or it was not drawn.
 	Done,
 	/// This is demanded of it, and was when the best block had this height, by this extrinsic if the pool took it.
-	Asked(Claim, BlockNumber, Option<Hash>),
+	Asked(Claim, BlockNumber, Option<Sent>),
 }
 
 struct Watcher<C, P> {
@@ -238,14 +238,16 @@ where
 					};
 					let shown = self.shown.get(&id).is_some_and(|shown| shown.contains_key(&claim));
 					// A challenge that neither stands nor is answered was lost on the way.
-					let waits = || sent.is_some_and(|hash| self.transactions.is_waiting(&hash));
-					let lost = since.saturating_add(PATIENCE) < height && !waits();
+					let waiting = sent.filter(|sent| self.transactions.is_waiting(sent));
+					let late = since.saturating_add(PATIENCE) < height;
 					if disputes.iter().any(is_open) {
 						self.states.insert(id, State::Asked(claim, height, sent));
-					} else if shown || lost {
-						if lost {
-							self.transactions.resync();
-						}
+					} else if shown {
+						self.look(best, id)?;
+					} else if late && waiting.is_some() {
+						self.demand(id, claim, waiting).await;
+					} else if late {
+						self.transactions.resync();
 						self.look(best, id)?;
 					}
 				}
@@ -314,18 +316,23 @@ where
 				return;
 			}
 		};
-		let height = self.client.info().best_number;
 		let first = !self.shown.contains_key(&assignment);
 		if first {
 			self.metrics.wrong.inc();
 		}
 		log::warn!(target: LOG_TARGET, "🚨 The result of assignment {assignment} is wrong: demanding {claim:?}");
+		self.demand(assignment, claim, None).await;
+	}
+
+	/// Submits a challenge, perhaps in the place of one that waits.
+	async fn demand(&mut self, assignment: AssignmentId, claim: Claim, old: Option<Sent>) {
 		let call = pallet_disputes::Call::challenge { assignment, claim };
-		let submitted = self.transactions.submit(RuntimeCall::Disputes(call)).await;
+		let submitted = self.transactions.send(RuntimeCall::Disputes(call), old).await;
 		if let Err(error) = &submitted {
 			log::warn!(target: LOG_TARGET, "The challenge was not submitted: {error}");
 		}
-		let sent = submitted.ok().map(|submitted| submitted.hash);
+		let sent = submitted.ok().map(|submitted| submitted.sent).or(old);
+		let height = self.client.info().best_number;
 		self.states.insert(assignment, State::Asked(claim, height, sent));
 	}
 }

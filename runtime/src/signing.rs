@@ -2,7 +2,7 @@
 
 use sp_runtime::generic::Era;
 
-use crate::{nonce::CheckNonce, Hash, Nonce, RuntimeCall, SignedPayload, TxExtension};
+use crate::{nonce::CheckNonce, Balance, Hash, Nonce, RuntimeCall, SignedPayload, TxExtension};
 
 /// What a signature binds to.
 pub struct SigningContext {
@@ -21,8 +21,13 @@ pub struct SigningContext {
 }
 
 impl SigningContext {
-	/// What is to be signed for a call: without a tip.
+	/// What is to be signed for a call, without a tip.
 	pub fn payload(&self, call: RuntimeCall) -> SignedPayload {
+		self.payload_with_tip(call, 0)
+	}
+
+	/// What is to be signed for a call.
+	pub fn payload_with_tip(&self, call: RuntimeCall, tip: Balance) -> SignedPayload {
 		let extension: TxExtension = (
 			frame_system::AuthorizeCall::new(),
 			frame_system::CheckNonZeroSender::new(),
@@ -32,7 +37,7 @@ impl SigningContext {
 			frame_system::CheckEra::from(self.era),
 			CheckNonce::from(self.nonce),
 			frame_system::CheckWeight::new(),
-			pallet_transaction_payment::ChargeTransactionPayment::from(0),
+			pallet_transaction_payment::ChargeTransactionPayment::from(tip),
 			frame_metadata_hash_extension::CheckMetadataHash::new(false),
 			frame_system::WeightReclaim::new(),
 		);

@@ -26,6 +26,8 @@ pub trait Chain: Send + Sync {
 	fn seals(&self, at: Hash, assignment: AssignmentId) -> Result<Vec<Seal>, ChainError>;
 	/// A worker's results of which something is to be shown.
 	fn disputes(&self, at: Hash, worker: AccountId) -> Result<Vec<Dispute>, ChainError>;
+	/// Whether the result of an assignment stands: something may be demanded of it.
+	fn stands(&self, at: Hash, assignment: AssignmentId) -> Result<bool, ChainError>;
 	/// A bonded worker.
 	fn worker(&self, at: Hash, account: &AccountId) -> Result<Option<Worker>, ChainError>;
 }
@@ -59,6 +61,10 @@ where
 
 	fn seals(&self, at: Hash, assignment: AssignmentId) -> Result<Vec<Seal>, ChainError> {
 		Ok(self.0.runtime_api().seals(at, assignment)?)
+	}
+
+	fn stands(&self, at: Hash, assignment: AssignmentId) -> Result<bool, ChainError> {
+		Ok(self.0.runtime_api().standing_result(at, assignment)?.is_some())
 	}
 
 	fn disputes(&self, at: Hash, worker: AccountId) -> Result<Vec<Dispute>, ChainError> {

@@ -8,11 +8,11 @@ use std::{
 };
 
 use codec::{DecodeAll, Encode};
-use labora_primitives::{AssignmentId, BlockNumber, Hash, UnitKind, UnitRef};
+use labora_primitives::{AssignmentId, BlockNumber, UnitKind, UnitRef};
 
-use super::{result::Draft, LOG_TARGET};
+use super::{result::Draft, transactions::Sent, LOG_TARGET};
 
-/// Blocks that a draft is kept after its assignment ended: a reorganisation may open the unit again.
+/// Blocks that a draft is kept after its assignment ended, and after its result stood: a reorganisation may open the unit again.
 const KEPT_BLOCKS: BlockNumber = 64;
 /// Bytes of the checksum in front of a draft on disk.
 const CHECKSUM: usize = 32;
@@ -20,8 +20,8 @@ const CHECKSUM: usize = 32;
 /// An extrinsic under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct InFlight {
-	/// Its hash.
-	pub hash: Hash,
+	/// The extrinsic.
+	pub sent: Sent,
 	/// Height of the best block when it was submitted.
 	pub since: BlockNumber,
 	/// Height of the block that took it.
@@ -40,13 +40,15 @@ pub(super) struct Pending {
 	pub attempts: u32,
 	/// Not to be submitted again before the best block is this high.
 	pub retry_from: BlockNumber,
-	/// Height when the assignment was gone first.
+	/// The last assignment that ended.
+	ended: Option<AssignmentId>,
+	/// Height when the assignment was gone first, or the result was still seen to stand.
 	gone: Option<BlockNumber>,
 }
 
 impl Pending {
 	fn new(draft: Draft) -> Self {
-		Self { draft, assignment: None, in_flight: None, attempts: 0, retry_from: 0, gone: None }
+		Self { draft, assignment: None, in_flight: None, attempts: 0, retry_from: 0, ended: None, gone: None }
 	}
 
 	/// The unit is assigned to this miner.
@@ -59,26 +61,19 @@ impl Pending {
 	}
 
 	/// Whether the result should be submitted, now that the best block is at `height` and its assignment still runs. An
-	/// extrinsic that was included by then has failed; one that nobody included for `patience` blocks and that does not wait in the pool
-	/// is lost.
-	pub(super) fn is_due(
-		&self,
-		height: BlockNumber,
-		patience: BlockNumber,
-		is_waiting: impl Fn(&Hash) -> bool,
-	) -> bool {
+	/// extrinsic that was included by then has failed; one that nobody includes for `patience` blocks is lost, or to be replaced.
+	pub(super) fn is_due(&self, height: BlockNumber, patience: BlockNumber) -> bool {
 		let over = self.in_flight.is_none_or(|in_flight| {
-			in_flight.included.is_some_and(|block| block <= height)
-				|| (in_flight.since.saturating_add(patience) < height && !is_waiting(&in_flight.hash))
+			in_flight.included.is_some_and(|block| block <= height) || in_flight.since.saturating_add(patience) < height
 		});
 		over && self.retry_from <= height
 	}
 
-	/// A submission at a height, with its hash if the pool took it.
-	pub(super) fn submitted(&mut self, height: BlockNumber, hash: Option<Hash>) {
+	/// A submission at a height, if the pool took it.
+	pub(super) fn submitted(&mut self, height: BlockNumber, sent: Option<Sent>) {
 		self.attempts = self.attempts.saturating_add(1);
 		self.retry_from = height.saturating_add(self.attempts.min(MAX_PAUSE));
-		self.in_flight = hash.map(|hash| InFlight { hash, since: height, included: None });
+		self.in_flight = sent.map(|sent| InFlight { sent, since: height, included: None });
 	}
 }
 
@@ -143,19 +138,27 @@ impl Drafts {
 		let _ = fs::remove_file(self.path(unit));
 	}
 
-	/// The drafts whose assignment just ended, given the units that are assigned at a height. Forgets those that ended long ago.
+	/// The drafts whose assignment just ended, given the units that are assigned at a height. Forgets those that ended long ago, but for those
+	/// that `stands` says something may still be demanded of: to compute a unit again takes longer than there is for an answer.
 	pub(super) fn ended(
 		&mut self,
 		height: BlockNumber,
 		is_listed: impl Fn(&UnitRef) -> bool,
+		stands: impl Fn(&UnitRef, Option<AssignmentId>) -> bool,
 	) -> Vec<(UnitRef, AssignmentId)> {
 		let mut ended = Vec::new();
 		let mut old = Vec::new();
 		for (unit, pending) in self.pending.iter_mut().filter(|(unit, _)| !is_listed(unit)) {
-			ended.extend(pending.assignment.take().map(|assignment| (*unit, assignment)));
+			if let Some(assignment) = pending.assignment.take() {
+				pending.ended = Some(assignment);
+				ended.push((*unit, assignment));
+			}
 			let gone = *pending.gone.get_or_insert(height);
 			if gone.saturating_add(KEPT_BLOCKS) < height {
-				old.push(*unit);
+				match stands(unit, pending.ended) {
+					true => pending.gone = Some(height),
+					false => old.push(*unit),
+				}
 			}
 		}
 		old.iter().for_each(|unit| self.remove(unit));
@@ -210,14 +213,19 @@ mod tests {
 		let unit = draft(1).origin.unit;
 		drafts.insert(draft(1));
 		drafts.get_mut(&unit).unwrap().listed(AssignmentId(5));
-		assert!(drafts.ended(10, |_| true).is_empty());
-		assert_eq!(drafts.ended(11, |_| false), [(unit, AssignmentId(5))]);
-		assert!(drafts.ended(12, |_| false).is_empty(), "it ends once");
+		let ended = |drafts: &mut Drafts, height| drafts.ended(height, |_| false, |_, _| false);
+		assert!(drafts.ended(10, |_| true, |_, _| false).is_empty());
+		assert_eq!(ended(&mut drafts, 11), [(unit, AssignmentId(5))]);
+		assert!(ended(&mut drafts, 12).is_empty(), "it ends once");
 		drafts.get_mut(&unit).unwrap().listed(AssignmentId(6));
-		assert_eq!(drafts.ended(100, |_| false), [(unit, AssignmentId(6))]);
-		drafts.ended(100 + KEPT_BLOCKS, |_| false);
+		assert_eq!(ended(&mut drafts, 100), [(unit, AssignmentId(6))]);
+		ended(&mut drafts, 100 + KEPT_BLOCKS);
 		assert!(drafts.contains(&unit));
-		drafts.ended(101 + KEPT_BLOCKS, |_| false);
+		drafts.ended(101 + KEPT_BLOCKS, |_| false, |_, id| id == Some(AssignmentId(6)));
+		assert!(drafts.contains(&unit), "its result stands");
+		ended(&mut drafts, 101 + 2 * KEPT_BLOCKS);
+		assert!(drafts.contains(&unit));
+		ended(&mut drafts, 102 + 2 * KEPT_BLOCKS);
 		assert!(!drafts.contains(&unit) && !drafts.path(&unit).exists());
 	}
 
@@ -225,16 +233,14 @@ mod tests {
 	fn a_result_is_submitted_again_when_it_failed_or_is_lost() {
 		let mut pending = Pending::new(draft(1));
 		pending.listed(AssignmentId(1));
-		let hash = Hash::repeat_byte(1);
-		let is_due = |pending: &Pending, height| pending.is_due(height, 16, |_| false);
-		assert!(is_due(&pending, 10));
-		pending.submitted(10, Some(hash));
-		assert!(!is_due(&pending, 11) && !is_due(&pending, 26));
-		assert!(is_due(&pending, 27), "lost");
-		assert!(!pending.is_due(27, 16, |waiting| *waiting == hash), "blocks are full: it waits in the pool");
-		pending.in_flight = Some(InFlight { hash, since: 10, included: Some(12) });
-		assert!(!is_due(&pending, 11), "this job may be older than the block that took it");
-		assert!(is_due(&pending, 12), "failed");
+		let sent = Sent { hash: labora_primitives::Hash::repeat_byte(1), nonce: 1, tip: 0 };
+		assert!(pending.is_due(10, 16));
+		pending.submitted(10, Some(sent));
+		assert!(!pending.is_due(11, 16) && !pending.is_due(26, 16));
+		assert!(pending.is_due(27, 16), "lost");
+		pending.in_flight = Some(InFlight { sent, since: 10, included: Some(12) });
+		assert!(!pending.is_due(11, 16), "this job may be older than the block that took it");
+		assert!(pending.is_due(12, 16), "failed");
 	}
 
 	#[test]
@@ -243,15 +249,15 @@ mod tests {
 		pending.listed(AssignmentId(1));
 		let mut heights = Vec::new();
 		for height in 0..40 {
-			if pending.is_due(height, 16, |_| false) {
+			if pending.is_due(height, 16) {
 				pending.submitted(height, None);
 				heights.push(height);
 			}
 		}
 		assert_eq!(heights, [0, 1, 3, 6, 10, 15, 21, 28, 36]);
 		pending.listed(AssignmentId(1));
-		assert!(!pending.is_due(40, 16, |_| false));
+		assert!(!pending.is_due(40, 16));
 		pending.listed(AssignmentId(2));
-		assert!(pending.is_due(40, 16, |_| false), "another assignment is another matter");
+		assert!(pending.is_due(40, 16), "another assignment is another matter");
 	}
 }

@@ -24,15 +24,16 @@ use super::{
 	prover::{Proved, Prover, Request},
 	queue::{Gone, Queue, Stage, Worth},
 	result::{Draft, DraftError},
-	transactions::{Submitted, TransactionError, Transactions},
+	transactions::{Sent, Submitted, TransactionError, Transactions},
 	unit::{Origin, OriginError},
 	LOG_TARGET,
 };
 use crate::mining::{Jobs, MiningJob};
 
-/// Blocks after which a result that is in no block counts as lost, if it does not wait in the pool either.
+/// Blocks after which a result that is in no block counts as lost; if it still waits in the pool, it is replaced.
 const PATIENCE: BlockNumber = 16;
-/// Blocks after which an answer that is still demanded is given again, if it does not wait in the pool.
+/// Blocks after which an answer that is still demanded is given again. If it still waits in the pool, it is replaced, once so many blocks had
+/// room for it.
 const SHOW_PATIENCE: BlockNumber = 3;
 /// Blocks between two looks at whether the miner is registered.
 const REGISTRATION_PAUSE: BlockNumber = 10;
@@ -67,11 +68,20 @@ struct Event {
 type Events = SelectAll<Pin<Box<dyn Stream<Item = Event> + Send>>>;
 
 /// An answer under way.
-struct Showing {
-	/// Height when it was asked for or submitted.
-	since: BlockNumber,
-	/// Its extrinsic, once it was submitted.
-	sent: Option<Hash>,
+#[derive(Clone, Copy)]
+enum Showing {
+	/// The prover has it, perhaps in the place of one that waits.
+	Asked(Option<Sent>),
+	/// It was submitted.
+	Sent {
+		sent: Sent,
+		/// Height when it was.
+		since: BlockNumber,
+		/// Blocks that were left for it then.
+		left: BlockNumber,
+	},
+	/// It could not be shown, or not be submitted, at this height.
+	Failed(BlockNumber),
 }
 
 /// Why a result was not submitted.
@@ -96,6 +106,10 @@ pub(super) struct Reporter<C, P: TransactionPool<Block = Block, Hash = Hash>> {
 	prover: Prover,
 	/// What is being shown.
 	showing: BTreeMap<(AssignmentId, Claim), Showing>,
+	/// How many blocks were left for it at the last job.
+	left: BTreeMap<(AssignmentId, Claim), BlockNumber>,
+	/// Height of the last job's parent.
+	height: BlockNumber,
 	/// What the tasks of the last job pay.
 	worths: BTreeMap<TaskId, Worth>,
 	events: Events,
@@ -114,8 +128,8 @@ where
 		registration: Option<Registration>,
 		prover: Prover,
 	) -> Self {
-		let (worths, showing, events) = (BTreeMap::new(), BTreeMap::new(), SelectAll::new());
-		Self { shared, transactions, drafts, registration, prover, showing, worths, events }
+		let (worths, showing, left, events) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), SelectAll::new());
+		Self { shared, transactions, drafts, registration, prover, showing, left, height: 0, worths, events }
 	}
 
 	/// Works until no more jobs can come.
@@ -143,10 +157,7 @@ where
 					let job = jobs.borrow().clone();
 					self.on_draft(draft, job.as_deref()).await;
 				}
-				Some(proved) = proved.recv() => {
-					let height = jobs.borrow().as_ref().map_or(0, |job| job.parent_number);
-					self.on_proved(proved, height).await;
-				}
+				Some(proved) = proved.recv() => self.on_proved(proved).await,
 				Ok(()) = arrivals.changed() => self.shared.change(Queue::retry),
 				Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
 			}
@@ -182,47 +193,69 @@ where
 			let of = |dispute: &Dispute| dispute.demands.iter().any(|demand| demand.claim == key.1);
 			disputes.iter().any(|dispute| dispute.assignment == key.0 && of(dispute))
 		};
-		let transactions = &mut self.transactions;
-		self.showing.retain(|key, showing| {
-			let waits = showing.sent.is_some_and(|hash| transactions.is_waiting(&hash));
-			let lost = !waits && showing.since.saturating_add(SHOW_PATIENCE) < now;
-			if lost && showing.sent.is_some() {
-				transactions.resync();
-			}
-			demanded(key) && !lost
-		});
+		self.showing.retain(|key, _| demanded(key));
+		self.height = now;
 		for Dispute { assignment, result, demands } in disputes {
-			let open = demands.into_iter().map(|demand| demand.claim);
-			let claims: Vec<_> = open.filter(|claim| !self.showing.contains_key(&(assignment, *claim))).collect();
+			let mut claims = Vec::new();
+			for demand in demands {
+				let key = (assignment, demand.claim);
+				let left = demand.due.saturating_sub(now);
+				if let Some(asked) = self.ask(self.showing.get(&key).copied(), left) {
+					self.showing.insert(key, asked);
+					claims.push(demand.claim);
+				}
+				self.left.insert(key, left);
+			}
 			if claims.is_empty() {
 				continue;
 			}
-			self.showing.extend(claims.iter().map(|claim| ((assignment, *claim), Showing { since: now, sent: None })));
 			let name = describe(assignment, &result.unit);
 			log::info!(target: LOG_TARGET, "🔎 {} parts of {name} are to be shown", claims.len());
 			let origin = Origin::of_result(&*chain, job.parent, &result)?;
 			let trace = self.drafts.get_mut(&result.unit).map(|pending| pending.draft.trace());
 			self.prover.ask(Request { assignment, result, origin, trace, claims });
 		}
+		self.left.retain(|key, _| self.showing.contains_key(key));
 		Ok(())
 	}
 
-	/// Submits what the prover shows, at a height.
-	async fn on_proved(&mut self, proved: Proved, height: BlockNumber) {
+	/// Whether to have something shown, given how far that is and how many blocks are left for it.
+	fn ask(&mut self, showing: Option<Showing>, left: BlockNumber) -> Option<Showing> {
+		let is_over = |since: BlockNumber| since.saturating_add(SHOW_PATIENCE) < self.height;
+		match showing {
+			None => Some(Showing::Asked(None)),
+			Some(Showing::Asked(_)) => None,
+			Some(Showing::Failed(since)) => is_over(since).then_some(Showing::Asked(None)),
+			Some(Showing::Sent { sent, left: then, .. }) if self.transactions.is_waiting(&sent) => {
+				// Full blocks leave as much as before.
+				(then.saturating_sub(left) > SHOW_PATIENCE).then_some(Showing::Asked(Some(sent)))
+			}
+			Some(Showing::Sent { since, .. }) => is_over(since).then(|| {
+				self.transactions.resync();
+				Showing::Asked(None)
+			}),
+		}
+	}
+
+	/// Submits what the prover shows.
+	async fn on_proved(&mut self, proved: Proved) {
 		let Proved { assignment, claim, answer } = proved;
-		// It is asked for again if it is still demanded some blocks later.
-		let Some(answer) = answer else { return };
-		let call = pallet_disputes::Call::answer { assignment, claim, answer };
-		match self.transactions.submit(RuntimeCall::Disputes(call)).await {
-			Ok(submitted) => {
-				if let Some(showing) = self.showing.get_mut(&(assignment, claim)) {
-					*showing = Showing { since: height, sent: Some(submitted.hash) };
+		let key = (assignment, claim);
+		// What is no longer demanded has been shown.
+		let Some(Showing::Asked(old)) = self.showing.get(&key).copied() else { return };
+		let (since, left) = (self.height, self.left.get(&key).copied().unwrap_or(0));
+		// What waits still may be taken.
+		let mut showing = old.map_or(Showing::Failed(since), |sent| Showing::Sent { sent, since, left });
+		if let Some(answer) = answer {
+			let call = RuntimeCall::Disputes(pallet_disputes::Call::answer { assignment, claim, answer });
+			match self.transactions.send(call, old).await {
+				Ok(submitted) => showing = Showing::Sent { sent: submitted.sent, since, left },
+				Err(error) => {
+					log::warn!(target: LOG_TARGET, "The answer to {claim:?} of assignment {assignment} was not submitted: {error}");
 				}
 			}
-			Err(error) => {
-				log::warn!(target: LOG_TARGET, "The answer to {claim:?} of assignment {assignment} was not submitted: {error}");
-			}
 		}
+		self.showing.insert(key, showing);
 	}
 
 	/// Learns what the tasks of a job pay. A task that the chain does not tell waits behind the others, and is asked for again.
@@ -264,7 +297,19 @@ where
 	/// Says what became of computed units whose assignments ended.
 	fn end_drafts(&mut self, job: &MiningJob) {
 		let listed = |unit: &UnitRef| job.assignments.iter().any(|assignment| assignment.unit == *unit);
-		for (unit, assignment) in self.drafts.ended(job.parent_number, listed) {
+		let (chain, account) = (self.shared.chain.clone(), &self.shared.account);
+		let stands = |unit: &UnitRef, ended: Option<AssignmentId>| {
+			let recorded = || match unit.kind {
+				UnitKind::Steps(number) => chain.unit_result(job.parent, unit.task, unit.round, number).ok().flatten(),
+				UnitKind::Merge => None,
+			};
+			// After a restart only the record knows it.
+			let id =
+				ended.or_else(|| recorded().filter(|result| result.worker == *account).map(|result| result.assignment));
+			// What cannot be asked is kept.
+			id.is_some_and(|id| chain.stands(job.parent, id).unwrap_or(true))
+		};
+		for (unit, assignment) in self.drafts.ended(job.parent_number, listed, stands) {
 			let name = describe(assignment, &unit);
 			match self.is_accepted(job.parent, &unit, assignment) {
 				Ok(true) => log::info!(target: LOG_TARGET, "🎉 Accepted: {name}"),
@@ -303,30 +348,35 @@ where
 		let (unit, id) = (assignment.unit, assignment.id);
 		let Some(pending) = self.drafts.get_mut(&unit) else { return };
 		pending.listed(id);
-		let transactions = &self.transactions;
-		let due = pending.is_due(job.parent_number, PATIENCE, |hash| transactions.is_waiting(hash));
+		let due = pending.is_due(job.parent_number, PATIENCE);
 		// A ticket of this unit may become a block any moment, and the result has to open what it says.
 		if !due || self.shared.claims.may_seal(id, job.parent) {
 			return;
 		}
-		if pending.attempts > 0 {
+		let old = pending.in_flight.map(|in_flight| in_flight.sent).filter(|sent| self.transactions.is_waiting(sent));
+		if pending.attempts > 0 && old.is_none() {
 			self.transactions.resync();
 		}
-		let hash = match self.submit(assignment, job).await {
-			Ok(hash) => hash,
+		let sent = match self.submit(assignment, job, old).await {
+			Ok(sent) => sent,
 			Err(error) => {
 				log::warn!(target: LOG_TARGET, "The result of {} was not submitted: {error}", describe(id, &unit));
 				None
 			}
 		};
 		if let Some(pending) = self.drafts.get_mut(&unit) {
-			pending.submitted(job.parent_number, hash);
+			pending.submitted(job.parent_number, sent);
 		}
 	}
 
-	/// Builds and submits a result, and gives the extrinsic's hash. None: it was computed from something else than what the chain
+	/// Builds and submits a result, perhaps in the place of one that waits. None: it was computed from something else than what the chain
 	/// says now, and is computed again.
-	async fn submit(&mut self, assignment: &Assignment, job: &MiningJob) -> Result<Option<Hash>, ReportError> {
+	async fn submit(
+		&mut self,
+		assignment: &Assignment,
+		job: &MiningJob,
+		old: Option<Sent>,
+	) -> Result<Option<Sent>, ReportError> {
 		let (unit, id) = (assignment.unit, assignment.id);
 		let Some(pending) = self.drafts.get_mut(&unit) else { return Ok(None) };
 		if Origin::read(&*self.shared.chain, job.parent, unit)? != pending.draft.origin {
@@ -338,18 +388,20 @@ where
 		let seals = self.shared.chain.seals(job.parent, id)?;
 		let result = pending.draft.result(&seals)?;
 		let call = pallet_tasks::Call::submit_result { assignment: id, result };
-		let Submitted { hash, progress } = self.transactions.submit(RuntimeCall::Tasks(call)).await?;
-		self.events.push(progress.map(move |status| Event { unit, hash, status }).boxed());
+		let Submitted { sent, progress } = self.transactions.send(RuntimeCall::Tasks(call), old).await?;
+		self.events.push(progress.map(move |status| Event { unit, hash: sent.hash, status }).boxed());
 		let name = describe(id, &unit);
 		log::info!(target: LOG_TARGET, "📤 Submitted the result of {name}; blocks it sealed: {}", seals.len());
-		Ok(Some(hash))
+		Ok(Some(sent))
 	}
 
 	fn on_event(&mut self, event: Event) {
 		let Event { unit, hash, status } = event;
 		let Some(pending) = self.drafts.get_mut(&unit) else { return };
 		// An event of an earlier one says nothing about the current one.
-		let Some(in_flight) = pending.in_flight.as_mut().filter(|in_flight| in_flight.hash == hash) else { return };
+		let Some(in_flight) = pending.in_flight.as_mut().filter(|in_flight| in_flight.sent.hash == hash) else {
+			return;
+		};
 		match status {
 			TransactionStatus::InBlock((block, _)) => in_flight.included = self.transactions.height(block),
 			TransactionStatus::Retracted(_) => in_flight.included = None,

@@ -79,6 +79,10 @@ impl Chain for Tables {
 		Ok(Vec::new())
 	}
 
+	fn stands(&self, _: Hash, _: AssignmentId) -> Result<bool, ChainError> {
+		Ok(false)
+	}
+
 	fn worker(&self, _: Hash, _: &AccountId) -> Result<Option<labora_primitives::Worker>, ChainError> {
 		Ok(None)
 	}

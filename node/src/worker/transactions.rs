@@ -3,8 +3,9 @@
 use std::{pin::Pin, sync::Arc};
 
 use codec::Encode;
-use labora_primitives::{AccountId, Hash, KEY_TYPE};
+use labora_primitives::{AccountId, Balance, Hash, KEY_TYPE};
 use labora_runtime::{
+	constants::{LAB, MILLILAB},
 	opaque::{Block, UncheckedExtrinsic as OpaqueExtrinsic},
 	signing::SigningContext,
 	Address, Nonce, RuntimeCall, Signature, UncheckedExtrinsic,
@@ -22,10 +23,26 @@ const MORTALITY: u64 = 64;
 /// How far below the best block an extrinsic's life begins: so deep a block is not reorganised away with it.
 const BIRTH_DEPTH: u32 = 6;
 
+/// The tip of an extrinsic that replaces another without one; it doubles each time.
+const LEAST_TIP: Balance = MILLILAB;
+/// Where that ends.
+const MOST_TIP: Balance = LAB / 2;
+
 /// An extrinsic that the pool took.
-pub struct Submitted<P: TransactionPool> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
 	/// Its hash.
-	pub hash: P::Hash,
+	pub hash: Hash,
+	/// Its number.
+	pub nonce: Nonce,
+	/// Its tip.
+	pub tip: Balance,
+}
+
+/// An extrinsic that the pool just took.
+pub struct Submitted<P: TransactionPool> {
+	/// The extrinsic.
+	pub sent: Sent,
 	/// What becomes of it.
 	pub progress: Pin<Box<TransactionStatusStreamFor<P>>>,
 }
@@ -64,7 +81,7 @@ impl<C, P> Transactions<C, P>
 where
 	C: ProvideRuntimeApi<Block> + HeaderBackend<Block>,
 	C::Api: Core<Block> + AccountNonceApi<Block, AccountId, Nonce>,
-	P: TransactionPool<Block = Block> + 'static,
+	P: TransactionPool<Block = Block, Hash = Hash> + 'static,
 {
 	/// Extrinsics of an account whose key is in the keystore.
 	pub fn new(client: Arc<C>, pool: Arc<P>, keystore: KeystorePtr, account: AccountId) -> Self {
@@ -77,8 +94,8 @@ where
 	}
 
 	/// Whether an extrinsic still waits for a block. Sent once more, one of the two would fail, and cost its fee.
-	pub fn is_waiting(&self, hash: &P::Hash) -> bool {
-		self.pool.ready_transaction(hash).is_some()
+	pub fn is_waiting(&self, sent: &Sent) -> bool {
+		self.pool.ready_transaction(&sent.hash).is_some()
 	}
 
 	/// The height of a block that is or was known.
@@ -88,14 +105,23 @@ where
 
 	/// Signs a call and submits it.
 	pub async fn submit(&mut self, call: RuntimeCall) -> Result<Submitted<P>, TransactionError> {
+		self.send(call, None).await
+	}
+
+	/// The same, perhaps in the place of an extrinsic that has waited for long. Other pools may have lost that, and do not ask for it again: the
+	/// new one they do not know, and its tip goes before what filled them.
+	pub async fn send(&mut self, call: RuntimeCall, old: Option<Sent>) -> Result<Submitted<P>, TransactionError> {
 		let best = self.client.info().best_hash;
-		let nonce = self.nonce(best)?;
-		let extrinsic = sign(&*self.keystore, &self.account, call, &self.context(best, nonce)?)?;
+		let (nonce, tip) = match old {
+			Some(old) => (old.nonce, old.tip.saturating_mul(2).clamp(LEAST_TIP, MOST_TIP)),
+			None => (self.nonce(best)?, 0),
+		};
+		let extrinsic = sign(&*self.keystore, &self.account, call, tip, &self.context(best, nonce)?)?;
 		let hash = self.pool.hash_of(&extrinsic);
 		match self.pool.submit_and_watch(best, TransactionSource::Local, extrinsic).await {
 			Ok(progress) => {
-				self.next_nonce = nonce.saturating_add(1);
-				Ok(Submitted { hash, progress })
+				self.next_nonce = self.next_nonce.max(nonce.saturating_add(1));
+				Ok(Submitted { sent: Sent { hash, nonce, tip }, progress })
 			}
 			Err(error) => {
 				self.resync();
@@ -142,9 +168,10 @@ fn sign(
 	keystore: &dyn Keystore,
 	account: &AccountId,
 	call: RuntimeCall,
+	tip: Balance,
 	context: &SigningContext,
 ) -> Result<OpaqueExtrinsic, TransactionError> {
-	let payload = context.payload(call);
+	let payload = context.payload_with_tip(call, tip);
 	let key = sr25519::Public::from_raw(account.clone().into());
 	let signature = payload.using_encoded(|bytes| keystore.sr25519_sign(KEY_TYPE, &key, bytes))?;
 	let signature = Signature::Sr25519(signature.ok_or(TransactionError::NoKey)?);
@@ -170,7 +197,7 @@ mod tests {
 		let call = RuntimeCall::Workers(pallet_workers::Call::register { slots: 2, memory: 64 });
 		let (spec, transaction) = (VERSION.spec_version, VERSION.transaction_version);
 		let context = SigningContext { spec, transaction, genesis, era: Era::Immortal, birth: genesis, nonce: NONCE };
-		sign(keystore, account, call, &context).unwrap()
+		sign(keystore, account, call, 0, &context).unwrap()
 	}
 
 	/// What the runtime says of an extrinsic of an account with that nonce.
@@ -212,6 +239,6 @@ mod tests {
 		let context =
 			SigningContext { spec: 1, transaction: 1, genesis: GENESIS, era: Era::Immortal, birth: GENESIS, nonce: 0 };
 		let call = RuntimeCall::Workers(pallet_workers::Call::leave {});
-		assert!(matches!(sign(&keystore, &account, call, &context), Err(TransactionError::NoKey)));
+		assert!(matches!(sign(&keystore, &account, call, 0, &context), Err(TransactionError::NoKey)));
 	}
 }
