@@ -1,7 +1,7 @@
 //! What the calls and hooks of our pallets cost. Written by `make weights`: do not edit.
 //!
-//! Measured 2026-11-23 on AMD EPYC,
-//! `labora-weights --steps 10 --repeats 5`. Times are the measured ones by 1.5: other machines are slower, and noisy.
+//! Measured 2026-11-24 on AMD EPYC,
+//! `labora-weights --steps 10 --repeats 9`. Times are the measured ones by 1.5: other machines are slower, and noisy.
 //! The chain is standalone, so there are no proofs of storage.
 
 use frame_support::weights::{constants::RocksDbWeight as Db, Weight};
@@ -16,15 +16,15 @@ pub struct Work;
 
 impl pallet_work::WeightInfo for Work {
 	fn prove_useful(c: u32) -> Weight {
-		cost(569_556, 12, 9).saturating_add(cost(16_951, 0, 0).saturating_mul(u64::from(c)))
+		cost(428_552, 12, 9).saturating_add(cost(16_354, 0, 0).saturating_mul(u64::from(c)))
 	}
 
 	fn prove_idle() -> Weight {
-		cost(759_075, 8, 7)
+		cost(758_114, 8, 7)
 	}
 
 	fn block_hooks() -> Weight {
-		cost(30_240, 6, 5)
+		cost(33_365, 6, 5)
 	}
 }
 
@@ -33,36 +33,36 @@ pub struct Tasks;
 
 impl pallet_tasks::WeightInfo for Tasks {
 	fn register() -> Weight {
-		cost(132_903, 4, 7)
+		cost(130_935, 4, 7)
 	}
 
 	fn fund() -> Weight {
-		cost(432_267, 69, 4)
+		cost(476_642, 69, 4)
 	}
 
 	fn cancel() -> Weight {
-		cost(103_833, 5, 4)
+		cost(174_273, 5, 4)
 	}
 
 	fn submit_result(s: u32, o: u32) -> Weight {
-		cost(662_495, 18, 16)
-			.saturating_add(cost(23_620, 0, 0).saturating_mul(u64::from(s)))
-			.saturating_add(cost(14_670, 0, 0).saturating_mul(u64::from(o)))
+		cost(330_657, 19, 17)
+			.saturating_add(cost(20_889, 0, 0).saturating_mul(u64::from(s)))
+			.saturating_add(cost(10_716, 0, 0).saturating_mul(u64::from(o)))
 	}
 
 	fn submit_classes(s: u32, o: u32, c: u32) -> Weight {
-		cost(847_104, 16, 15)
-			.saturating_add(cost(14_918, 0, 0).saturating_mul(u64::from(s)))
-			.saturating_add(cost(15_057, 0, 0).saturating_mul(u64::from(o)))
-			.saturating_add(cost(5_153, 0, 0).saturating_mul(u64::from(c)))
+		cost(149_654, 17, 16)
+			.saturating_add(cost(13_889, 0, 0).saturating_mul(u64::from(s)))
+			.saturating_add(cost(12_680, 0, 0).saturating_mul(u64::from(o)))
+			.saturating_add(cost(5_638, 0, 0).saturating_mul(u64::from(c)))
 	}
 
 	fn submit_merge() -> Weight {
-		cost(797_262, 138, 11)
+		cost(855_729, 139, 12)
 	}
 
 	fn mature(r: u32) -> Weight {
-		cost(4_311, 3, 3).saturating_add(cost(363_527, 10, 11).saturating_mul(u64::from(r)))
+		cost(1_010_830, 4, 3).saturating_add(cost(384_733, 10, 10).saturating_mul(u64::from(r)))
 	}
 }
 
@@ -71,23 +71,23 @@ pub struct Workers;
 
 impl pallet_workers::WeightInfo for Workers {
 	fn register() -> Weight {
-		cost(119_982, 4, 4)
+		cost(117_354, 4, 4)
 	}
 
 	fn leave() -> Weight {
-		cost(48_597, 2, 2)
+		cost(48_447, 2, 2)
 	}
 
 	fn bond_more() -> Weight {
-		cost(107_199, 3, 3)
+		cost(109_076, 3, 3)
 	}
 
 	fn withdraw() -> Weight {
-		cost(85_403, 3, 3)
+		cost(85_958, 3, 3)
 	}
 
 	fn schedule(u: u32) -> Weight {
-		cost(6_210_292, 832, 5).saturating_add(cost(411_110, 32, 10).saturating_mul(u64::from(u)))
+		cost(6_411_766, 833, 5).saturating_add(cost(442_763, 32, 10).saturating_mul(u64::from(u)))
 	}
 }
 
@@ -96,29 +96,30 @@ pub struct Disputes;
 
 impl pallet_disputes::WeightInfo for Disputes {
 	fn challenge() -> Weight {
-		cost(512_276, 69, 4)
+		cost(173_132, 7, 5)
 	}
 
 	fn answer(c: u32) -> Weight {
-		cost(424_566, 9, 6).saturating_add(cost(12_475, 0, 0).saturating_mul(u64::from(c)))
+		cost(241_754, 8, 6).saturating_add(cost(12_876, 0, 0).saturating_mul(u64::from(c)))
 	}
 
 	fn answer_merged() -> Weight {
-		cost(2_195_340, 73, 6)
+		cost(2_188_160, 72, 6)
 	}
 
 	fn fall(v: u32) -> Weight {
-		cost(13_870_226, 499, 529).saturating_add(cost(121_139, 3, 5).saturating_mul(u64::from(v)))
+		cost(13_778_068, 505, 533).saturating_add(cost(130_769, 4, 5).saturating_mul(u64::from(v)))
 	}
 
 	fn report_equivocation(b: u32) -> Weight {
-		cost(370_753, 7, 6).saturating_add(cost(286, 0, 0).saturating_mul(u64::from(b)))
+		cost(464_634, 8, 6).saturating_add(cost(291, 0, 0).saturating_mul(u64::from(b)))
 	}
 
-	fn hooks(d: u32, a: u32) -> Weight {
-		cost(2_289_387, 44, 4)
-			.saturating_add(cost(14_982, 2, 0).saturating_mul(u64::from(d)))
-			.saturating_add(cost(423_443, 4, 2).saturating_mul(u64::from(a)))
+	fn hooks(d: u32, a: u32, g: u32) -> Weight {
+		cost(122_356, 8, 6)
+			.saturating_add(cost(18_254, 2, 2).saturating_mul(u64::from(d)))
+			.saturating_add(cost(71_703, 4, 2).saturating_mul(u64::from(a)))
+			.saturating_add(cost(10_483, 2, 1).saturating_mul(u64::from(g)))
 	}
 }
 
@@ -127,26 +128,26 @@ pub struct Validators;
 
 impl pallet_validators::WeightInfo for Validators {
 	fn declare_candidacy() -> Weight {
-		cost(297_426, 4, 4)
+		cost(209_141, 4, 4)
 	}
 
 	fn bond_more() -> Weight {
-		cost(164_223, 3, 3)
+		cost(111_240, 3, 3)
 	}
 
 	fn leave() -> Weight {
-		cost(107_754, 3, 2)
+		cost(113_883, 3, 2)
 	}
 
 	fn withdraw() -> Weight {
-		cost(92_852, 6, 3)
+		cost(94_025, 6, 3)
 	}
 
 	fn on_offence(o: u32) -> Weight {
-		cost(330_350, 6, 4).saturating_add(cost(95_071, 4, 4).saturating_mul(u64::from(o)))
+		cost(195_323, 6, 4).saturating_add(cost(99_288, 4, 4).saturating_mul(u64::from(o)))
 	}
 
 	fn session_end() -> Weight {
-		cost(3_957_242, 522, 9)
+		cost(4_001_033, 522, 9)
 	}
 }

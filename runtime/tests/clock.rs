@@ -5,18 +5,18 @@ mod chain;
 use chain::{units::*, *};
 use codec::Encode;
 use frame_support::{
-	assert_noop,
 	dispatch::{DispatchClass, GetDispatchInfo},
+	traits::fungible::Mutate,
 	weights::Weight,
 };
 use labora_primitives::{
 	limits::{MAX_OUTPUT, MAX_SEALS},
-	AssignmentId, Claim, Clock, UnitResult,
+	AccountId, AssignmentId, Claim, Clock,
 };
 use labora_runtime::{
 	constants::*,
 	nonce::{CheckNonce, MAX_WAITING},
-	Disputes, Runtime, RuntimeCall, RuntimeOrigin, System, Tasks,
+	Balances, Disputes, Runtime, RuntimeCall, RuntimeOrigin, System, Tasks, TransactionPayment,
 };
 use pallet_disputes::Fault;
 use pallet_tasks::WeightInfo;
@@ -132,24 +132,32 @@ fn results_that_are_proven_wrong_fall_one_in_a_block_full_or_not() {
 	});
 }
 
+/// However much ends at one time, nothing is refused for it, and nothing forgotten.
 #[test]
-fn results_that_come_while_blocks_are_full_are_not_more_than_one_time_can_end() {
+fn what_ends_at_one_time_is_looked_at_one_block_after_the_other() {
 	with_units(|_, units| {
-		let results = units.iter().map(|unit| {
-			let computed = compute(unit, &[initial_parameter()]);
-			(unit.id, result_of(&training_spec(), unit, &computed.output))
-		});
-		let [one, other] = results.collect::<Vec<_>>().try_into().expect("two units");
-		let send = |(id, result): &(_, UnitResult)| submit(&MINER, *id, result.clone());
-		block(&OTHER, || {
-			pallet_disputes::Accepted::<Runtime>::put((Disputes::now(), pallet_disputes::MAX_AUDITS_PER_BLOCK - 1));
-			send(&one).unwrap();
-			fill();
-		});
-		block(&OTHER, || {
-			assert_noop!(send(&other), pallet_tasks::Error::<Runtime>::TooManyResults);
-		});
-		block(&OTHER, || send(&other)).unwrap();
+		let computed = compute(&units[0], &[initial_parameter()]);
+		let id = units[0].id;
+		let result = block(&OTHER, || computed.submit());
+		let claim = Claim::Trace { first: 0, count: 1 };
+		block(&OTHER, || challenge(id, claim)).unwrap();
+		let due = Disputes::now() + ANSWER_WINDOW + result.took / 4 + 1;
+		// Others that are answered long since, before it in the queue.
+		let others = 3 * pallet_disputes::MAX_DUE_PER_BLOCK;
+		for place in 0..others {
+			pallet_disputes::Due::<Runtime>::insert((due - 1, place), AssignmentId(1_000_000 + u64::from(place)));
+		}
+		pallet_disputes::DueCount::<Runtime>::insert(due - 1, others);
+		blocks(1);
+		// The audit's are shown.
+		pallet_disputes::Demands::<Runtime>::mutate(id, |demands| demands.retain(|demand| demand.claim == claim));
+		let mut late = 0;
+		while fell(id).is_none() {
+			block(&OTHER, || ());
+			assert!(standing(id).is_some() || fell(id) == Some(Fault::Silence), "not paid meanwhile");
+			late = Disputes::now() - due;
+		}
+		assert_eq!(late, 2);
 	});
 }
 
@@ -214,23 +222,50 @@ fn where_the_largest_answer_has_room_the_heaviest_result_has() {
 
 #[test]
 fn pools_keep_what_may_not_be_kept_out_and_few_of_one_account() {
-	let valid = |call: RuntimeCall, nonce: u32, tip: u128| {
+	let valid = |who: AccountId, call: RuntimeCall, nonce: u32, tip: u128| {
 		let (info, length) = (call.get_dispatch_info(), call.encoded_size());
 		let extension = (CheckNonce::from(nonce), ChargeTransactionPayment::<Runtime>::from(tip));
-		let origin = RuntimeOrigin::signed(MINER);
+		let origin = RuntimeOrigin::signed(who);
 		extension.validate_only(origin, &call, &info, length, TransactionSource::External, 0).map(|(valid, ..)| valid)
 	};
-	new_chain().execute_with(|| {
-		blocks(1);
+	with_units(|_, units| {
+		let computed = compute(&units[0], &[initial_parameter()]);
+		let assignment = units[0].id;
+		let result = result_of(&training_spec(), &units[0], &computed.output);
+		let submission = RuntimeCall::from(pallet_tasks::Call::submit_result { assignment, result });
+		let remark = RuntimeCall::from(frame_system::Call::remark { remark: vec![] });
+		let priority = |who, call: &RuntimeCall, nonce| valid(who, call.clone(), nonce, 0).unwrap().priority;
+		let others = valid(OTHER, remark.clone(), 0, LAB).unwrap().priority;
+		assert!(priority(MINER, &submission, 0) > others);
+		assert!(priority(OTHER, &submission, 0) < others, "it would be refused");
+		block(&OTHER, || computed.submit());
+		assert!(priority(MINER, &submission, 0) < others, "once is enough");
+
 		let claim = Claim::Trace { first: 0, count: 1 };
-		let challenge = pallet_disputes::Call::challenge { assignment: AssignmentId(0), claim };
-		let remark = frame_system::Call::remark { remark: vec![] };
-		let urgent = valid(RuntimeCall::from(challenge.clone()), 0, 0).unwrap();
-		let tipped_urgent = valid(RuntimeCall::from(challenge.clone()), 0, LAB).unwrap();
-		assert!(tipped_urgent.priority > urgent.priority && urgent.priority > 0);
-		assert!(urgent.priority > valid(RuntimeCall::from(remark), 0, 1_000 * LAB).unwrap().priority);
-		let waiting = |nonce| valid(RuntimeCall::from(challenge.clone()), nonce, 0);
+		let asking = RuntimeCall::from(pallet_disputes::Call::challenge { assignment, claim });
+		assert!(priority(OTHER, &asking, 0) > others);
+		assert!(priority(OTHER, &asking, 1) < others, "what comes before may leave nothing for its bond");
+		block(&OTHER, || challenge(assignment, claim)).unwrap();
+		let answer = |answer| RuntimeCall::from(pallet_disputes::Call::answer { assignment, claim, answer });
+		let (good, none) = (answer(computed.answer(&claim).unwrap()), answer(Default::default()));
+		assert!(priority(MINER, &good, 0) > valid(OTHER, asking, 0, LAB).unwrap().priority);
+		assert!(priority(MINER, &none, 0) < others && priority(OTHER, &good, 0) < others);
+		// A pool holds one answer to it of this account.
+		let tags = |nonce| valid(MINER, good.clone(), nonce, 0).unwrap().provides;
+		assert_eq!((tags(0)[0].clone(), tags(0)[1].clone()), ((MINER, 0u32).encode(), tags(1)[1].clone()));
+
+		assert_eq!(
+			valid(MINER, good.clone(), MAX_WAITING, 0).map(|valid| valid.provides.len()),
+			Ok(2),
+			"it may not wait"
+		);
+		let waiting = |nonce| valid(MINER, remark.clone(), nonce, 0);
 		assert_eq!(waiting(MAX_WAITING - 1).unwrap().requires, [(MINER, MAX_WAITING - 2).encode()]);
 		assert_eq!(waiting(MAX_WAITING), Err(InvalidTransaction::Future.into()));
+		// Before the last there are as many as can be paid for.
+		let fee = TransactionPayment::compute_fee(remark.encoded_size() as u32, &remark.get_dispatch_info(), 0);
+		Balances::set_balance(&MINER, 3 * fee + EXISTENTIAL_DEPOSIT);
+		assert_eq!(waiting(3).map(|valid| valid.provides), Ok(vec![(MINER, 3u32).encode()]));
+		assert_eq!(waiting(4), Err(InvalidTransaction::Payment.into()));
 	});
 }

@@ -412,22 +412,36 @@ fn a_window_is_kept_open_no_longer_than_a_search_takes() {
 	});
 }
 
-/// A runtime before this one noted an audit's end only when it drew the audit.
+/// A runtime before this one noted an audit's end only when it drew the audit, in lists that could be full.
 #[test]
-fn audits_that_were_not_drawn_before_an_upgrade_are_noted_by_it() {
+fn an_upgrade_notes_the_ends_of_audits_and_demands_anew() {
 	with_units(|_, units| {
-		let computed = compute(&units[0], &[initial_parameter()]);
-		let id = units[0].id;
-		block(&OTHER, || computed.submit());
-		let _ = pallet_disputes::DueAt::<Runtime>::clear(u32::MAX, None);
-		migrations::v1::FullBefore::<Runtime>::insert(id, 3);
+		let said: Vec<_> = units.iter().map(|unit| compute(unit, &[initial_parameter()])).collect();
+		let [challenged, fresh] = [units[0].id, units[1].id];
+		block(&OTHER, || said[0].submit());
+		blocks(2);
+		block(&OTHER, || {
+			answer_all(&said[0]);
+			challenge(challenged, Claim::Trace { first: 0, count: 1 }).unwrap();
+			said[1].submit();
+		});
+		let _ = pallet_disputes::Due::<Runtime>::clear(u32::MAX, None);
+		let _ = pallet_disputes::DueCount::<Runtime>::clear(u32::MAX, None);
+		pallet_disputes::DueFrom::<Runtime>::kill();
+		migrations::v1::FullBefore::<Runtime>::insert(challenged, 3);
+		migrations::v1::DueAt::<Runtime>::insert(7, frame_support::BoundedVec::truncate_from(vec![challenged]));
 		StorageVersion::new(1).put::<Disputes>();
 		assert_ne!(Executive::execute_on_runtime_upgrade(), Default::default());
 		assert_eq!(StorageVersion::get::<Disputes>(), pallet_disputes::STORAGE_VERSION);
 		assert_eq!(migrations::v1::FullBefore::<Runtime>::iter().count(), 0);
+		assert_eq!(migrations::v1::DueAt::<Runtime>::iter().count(), 0);
 		// Drawn, not answered, and found out: the invariants hold after each block.
-		blocks(2 + AUDIT_WINDOW + standing(id).unwrap().took / 4 + 1);
-		assert_eq!(fell(id), Some(Fault::Silence));
+		let mut fallen = Vec::new();
+		for _ in 0..2 + ANSWER_WINDOW + 3 {
+			block(&OTHER, || ());
+			fallen.extend([challenged, fresh].into_iter().filter(|id| fell(*id) == Some(Fault::Silence)));
+		}
+		assert_eq!(fallen, [challenged, fresh]);
 	});
 }
 

@@ -23,6 +23,7 @@ impl<T: Config> Pallet<T> {
 		ensure!(alike && first.hash() != second.hash(), Error::<T>::NoEquivocation);
 		let height: BlockNumber = (*first.number()).saturated_into();
 		ensure!(height.saturating_add(T::ReportAge::get()) >= Self::height(), Error::<T>::TooOld);
+		ensure!(height >= ReportsFrom::<T>::get(), Error::<T>::TooOld);
 		let author = Self::author(&first)?;
 		ensure!(author == Self::author(&second)?, Error::<T>::NotOneAuthor);
 		// Headers on a parent that never was cost nothing to make.

@@ -50,14 +50,12 @@ use sp_runtime::traits::SaturatedConversion;
 
 pub use weights::WeightInfo;
 
-/// Most results whose demands one block can find unanswered.
-pub const MAX_DUE_PER_BLOCK: u32 = 128;
-/// Most results that are accepted at one time of the clock, and most whose audit one block draws.
+/// Most ends of demands that one block looks at, and most results that it finds gone when they are to fall. Others wait for the next block.
+pub const MAX_DUE_PER_BLOCK: u32 = 256;
+/// Most results that one block takes into audit.
 pub const MAX_AUDITS_PER_BLOCK: u32 = 64;
 /// Results that one block lets fall: each may take back what a whole window built on it. Others wait for the next block.
 pub const MAX_FALLS_PER_BLOCK: u32 = 1;
-/// How much later than a demand's end its check may be, when too many end at once.
-pub const DUE_SPREAD: u32 = 16;
 /// Blocks from a result's to the one that draws its audit: the next block's ticket draws, and is known in the one after that.
 const DRAWN_AFTER: BlockNumber = 2;
 /// A worker has, beside the window, a quarter of the time that the unit took it: what is shown may have to be computed again.
@@ -158,14 +156,17 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type FullBlocks<T> = StorageValue<_, BlockNumber, ValueQuery>;
 
-	/// The time at which the last result was accepted, and how many were then.
+	/// Results of which something may be overdue at a time, each with its place.
 	#[pallet::storage]
-	pub type Accepted<T> = StorageValue<_, (BlockNumber, u32), ValueQuery>;
+	pub type Due<T> = StorageMap<_, Twox64Concat, (BlockNumber, u32), AssignmentId>;
 
-	/// Results of which something may be overdue at a time.
+	/// How many those are at a time.
 	#[pallet::storage]
-	pub type DueAt<T> =
-		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AssignmentId, ConstU32<MAX_DUE_PER_BLOCK>>, ValueQuery>;
+	pub type DueCount<T> = StorageMap<_, Twox64Concat, BlockNumber, u32, ValueQuery>;
+
+	/// The first time, and its first place, that no block has looked at.
+	#[pallet::storage]
+	pub type DueFrom<T> = StorageValue<_, (BlockNumber, u32), ValueQuery>;
 
 	/// Results that are to fall, in the order in which they were found out.
 	#[pallet::storage]
@@ -184,6 +185,11 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Reports<T> =
 		StorageMap<_, Twox64Concat, BlockNumber, BoundedVec<AccountId, ConstU32<MAX_REPORTS_PER_HEIGHT>>, ValueQuery>;
+
+	/// Equivocations below this height are too old, though younger than [`Config::ReportAge`]: who was punished for them an older runtime
+	/// has forgotten.
+	#[pallet::storage]
+	pub type ReportsFrom<T> = StorageValue<_, BlockNumber, ValueQuery>;
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -330,14 +336,11 @@ pub mod pallet {
 		fn on_initialize(number: BlockNumberFor<T>) -> Weight {
 			let height: BlockNumber = number.saturated_into();
 			let now = Self::now();
-			// After a full block nothing: what that time had was taken then.
-			let due = DueAt::<T>::take(now);
+			let due = Self::check_due(now);
+			let (gone, falls) = Self::let_fall(now);
 			let audits = AuditAt::<T>::take(height);
-			let checked = due.len() as u32;
-			due.into_iter().filter(|id| Self::verdict(*id, now).is_some()).for_each(Self::condemn);
-			let (looked, falls) = Self::let_fall(now);
 			Reports::<T>::remove(height.saturating_sub(T::ReportAge::get()).saturating_sub(1));
-			let weight = T::WeightInfo::hooks(checked.saturating_add(looked), audits.len() as u32);
+			let weight = T::WeightInfo::hooks(due, audits.len() as u32, gone);
 			audits.into_iter().for_each(Self::draw);
 			weight.saturating_add(T::WeightInfo::fall(MAX_STANDING).saturating_mul(falls.into()))
 		}
@@ -394,7 +397,7 @@ pub mod pallet {
 			let due = now.saturating_add(Self::showing(T::AnswerWindow::get(), result.took));
 			let demand = Demand { claim, by: Some((who.clone(), bond)), due, proven: false };
 			Demands::<T>::try_append(assignment, demand).map_err(|()| Error::<T>::TooManyDemands)?;
-			ensure!(Self::look_at(assignment, due.saturating_add(1)), Error::<T>::TooManyDemands);
+			Self::look_at(assignment, due.saturating_add(1));
 			T::Currency::hold(&HoldReason::Challenge.into(), &who, bond).map_err(|_| Error::<T>::BondTooSmall)?;
 			let due = Self::height_of(due);
 			Self::deposit_event(Event::Challenged { assignment, challenger: who, claim, bond, due });
@@ -421,7 +424,9 @@ pub mod pallet {
 			let result = T::Results::standing(assignment).ok_or(Error::<T>::NoStandingResult)?;
 			if !Self::judge(&result, &claim, &answer)? {
 				// What falls may take much back: that is for the hook, which counts what it does.
-				Self::condemn(assignment);
+				if demands.iter().all(|demand| !demand.proven) {
+					Self::condemn(assignment);
+				}
 				if let Some(demand) = demands.get_mut(at) {
 					demand.proven = true;
 				}
@@ -525,13 +530,36 @@ impl<T: Config> Pallet<T> {
 		demands.iter().filter(|demand| demand.by.is_some()).count() as u32
 	}
 
-	/// Notes a result for a time, or for one soon after it whose list has room.
-	fn look_at(id: AssignmentId, time: BlockNumber) -> bool {
-		let mut times = time..=time.saturating_add(DUE_SPREAD);
-		times.any(|time| {
-			let ids = DueAt::<T>::get(time);
-			ids.contains(&id) || (!ids.is_full() && DueAt::<T>::try_append(time, id).is_ok())
-		})
+	/// Notes a result for a time to come.
+	fn look_at(id: AssignmentId, time: BlockNumber) {
+		let place = DueCount::<T>::get(time);
+		let last = place.checked_sub(1).and_then(|last| Due::<T>::get((time, last)));
+		if last != Some(id) {
+			Due::<T>::insert((time, place), id);
+			DueCount::<T>::insert(time, place.saturating_add(1));
+		}
+	}
+
+	/// Looks at what may be overdue by now, the oldest first, as far as a block can: what is overdue may be found late, as nothing can be
+	/// answered or paid meanwhile. Says at how much.
+	fn check_due(now: BlockNumber) -> u32 {
+		let (mut time, mut place) = DueFrom::<T>::get();
+		let mut looked: u32 = 0;
+		// After a full block nothing: what that time had was taken then.
+		while time <= now && looked < MAX_DUE_PER_BLOCK {
+			if let Some(id) = Due::<T>::take((time, place)) {
+				if Self::verdict(id, now).is_some() {
+					Self::condemn(id);
+				}
+				place = place.saturating_add(1);
+			} else {
+				DueCount::<T>::remove(time);
+				(time, place) = (time.saturating_add(1), 0);
+			}
+			looked = looked.saturating_add(1);
+		}
+		DueFrom::<T>::put((time, place));
+		looked
 	}
 
 	/// The task of a result, and its program.
@@ -609,26 +637,27 @@ impl<T: Config> Pallet<T> {
 		FallingPlaces::<T>::put((first, free.saturating_add(1)));
 	}
 
-	/// Lets the next of those results fall. Says how many it looked at, and how many fell: some are gone, as a result may have been found
-	/// out twice, or void with another.
+	/// Lets the next of those results fall. Says how many were gone, as a result may have been found out twice, or void with another; and
+	/// how many fell.
 	fn let_fall(now: BlockNumber) -> (u32, u32) {
 		let (mut first, free) = FallingPlaces::<T>::get();
-		let (mut looked, mut falls) = (0u32, 0u32);
-		while first < free && looked < MAX_DUE_PER_BLOCK && falls < MAX_FALLS_PER_BLOCK {
+		let (mut gone, mut falls) = (0u32, 0u32);
+		while first < free && gone < MAX_DUE_PER_BLOCK && falls < MAX_FALLS_PER_BLOCK {
 			if let Some((id, (demand, fault))) =
 				Falling::<T>::take(first).and_then(|id| Some((id, Self::verdict(id, now)?)))
 			{
 				Self::fall(id, demand.claim, fault, demand.by);
 				falls = falls.saturating_add(1);
+			} else {
+				gone = gone.saturating_add(1);
 			}
 			first = first.saturating_add(1);
-			looked = looked.saturating_add(1);
 		}
 		match first < free {
 			true => FallingPlaces::<T>::put((first, free)),
 			false => FallingPlaces::<T>::kill(),
 		}
-		(looked, falls)
+		(gone, falls)
 	}
 
 	/// Gives the challengers of a result that is gone their bonds back.

@@ -9,7 +9,9 @@ use super::*;
 impl<T: Config> Pallet<T> {
 	/// Checks every invariant of the pallet's storage.
 	pub fn do_try_state() -> Result<(), DispatchError> {
-		let checked: BTreeSet<_> = DueAt::<T>::iter_values().flatten().chain(Falling::<T>::iter_values()).collect();
+		let checked: BTreeSet<_> = Due::<T>::iter_values().chain(Falling::<T>::iter_values()).collect();
+		let (time, _) = DueFrom::<T>::get();
+		ensure!(DueCount::<T>::iter_keys().all(|noted| noted >= time), "what was looked at is forgotten");
 		let (first, free) = FallingPlaces::<T>::get();
 		let places: BTreeSet<_> = Falling::<T>::iter_keys().collect();
 		ensure!(places == (first..free).collect(), "what is to fall has its place");

@@ -14,8 +14,8 @@ pub trait WeightInfo {
 	fn fall(v: u32) -> Weight;
 	/// `report_equivocation` of two headers of `b` bytes together.
 	fn report_equivocation(b: u32) -> Weight;
-	/// The hook of a block that looks at `d` results and draws `a` audits. What falls costs more: see `fall`.
-	fn hooks(d: u32, a: u32) -> Weight;
+	/// The hooks of a block that looks at `d` ends of demands, draws `a` audits and finds `g` results gone that are to fall.
+	fn hooks(d: u32, a: u32, g: u32) -> Weight;
 }
 
 /// No weight: for tests.
@@ -35,7 +35,7 @@ impl WeightInfo for () {
 	fn report_equivocation(_: u32) -> Weight {
 		Weight::zero()
 	}
-	fn hooks(_: u32, _: u32) -> Weight {
+	fn hooks(_: u32, _: u32, _: u32) -> Weight {
 		Weight::zero()
 	}
 }

@@ -47,8 +47,6 @@ pub use weights::WeightInfo;
 
 /// Most results that are looked at in one block, as their windows may be over.
 pub const MAX_MATURING_PER_BLOCK: u32 = 64;
-/// How much later than its window's end a result may be looked at, when too many end at once.
-pub const SPREAD: u32 = 16;
 
 #[frame_support::pallet]
 pub mod pallet {
@@ -70,7 +68,7 @@ pub mod pallet {
 		type Disputes: DisputeLedger;
 		/// The time that windows and deadlines are counted in.
 		type Clock: Clock;
-		/// Blocks that a result must outlive before it is paid.
+		/// How long a result must stand before it is paid, by the clock.
 		#[pallet::constant]
 		type ResultWindow: Get<BlockNumber>;
 		/// Most tasks that are open at a time.

@@ -35,9 +35,9 @@ impl<T: Config> Pallet<T> {
 			void: false,
 		};
 		// A later one is looked at when those before it have ended.
-		let is_oldest = StandingOf::<T>::decode_len(unit.task).unwrap_or(0) == 0;
-		let noted = !is_oldest || Self::look_at(assignment.id, due.saturating_add(1), SPREAD);
-		ensure!(noted, Error::<T>::TooManyResults);
+		if StandingOf::<T>::decode_len(unit.task).unwrap_or(0) == 0 {
+			Self::note(assignment.id, due);
+		}
 		StandingOf::<T>::try_append(unit.task, assignment.id).map_err(|()| Error::<T>::TooManyResults)?;
 		Standing::<T>::insert(assignment.id, standing);
 		Ok(())
@@ -46,11 +46,6 @@ impl<T: Config> Pallet<T> {
 	/// The end of the window of a result that took so many blocks, if nobody extends it.
 	pub(crate) fn window_end(accepted: BlockNumber, took: BlockNumber) -> BlockNumber {
 		accepted.saturating_add(T::ResultWindow::get()).saturating_add(took)
-	}
-
-	/// Notes a result for a time, or for one soon after it whose list has room.
-	fn look_at(id: AssignmentId, time: BlockNumber, spread: u32) -> bool {
-		(time..=time.saturating_add(spread)).any(|time| MaturingAt::<T>::try_append(time, id).is_ok())
 	}
 
 	/// Pays a task's oldest result, if its window is over, and those after it: `most` at most. What a task's earlier results are worth
@@ -87,9 +82,11 @@ impl<T: Config> Pallet<T> {
 		T::Disputes::open_until(id).unwrap_or(0).max(result.due)
 	}
 
-	/// Notes a task's oldest result for the time after `until`, or the first after it whose list has room.
+	/// Notes a task's oldest result for the time after `until`, or the first after it whose list has room: one of the next
+	/// `n / MAX_MATURING_PER_BLOCK`, if results of `n` tasks stand.
 	fn note(id: AssignmentId, until: BlockNumber) {
-		if !Self::look_at(id, until.saturating_add(1), BlockNumber::MAX) {
+		let mut times = until.saturating_add(1)..=BlockNumber::MAX;
+		if !times.any(|time| MaturingAt::<T>::try_append(time, id).is_ok()) {
 			log::error!(target: "runtime::tasks", "no time has room for the result of assignment {id}");
 		}
 	}

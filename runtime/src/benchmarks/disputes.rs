@@ -16,7 +16,8 @@ use labora_primitives::{
 };
 use labora_tensor::{BlockIndex, ChunkSet, Commitment, ElementType, Opening, CHUNK_BYTES};
 use pallet_disputes::{
-	AuditAt, Demands, DueAt, FullBlocks, Reports, MAX_AUDITS_PER_BLOCK, MAX_DUE_PER_BLOCK, MAX_REPORTS_PER_HEIGHT,
+	AuditAt, Demands, Due, DueCount, Falling, FallingPlaces, FullBlocks, Reports, MAX_AUDITS_PER_BLOCK,
+	MAX_DUE_PER_BLOCK, MAX_REPORTS_PER_HEIGHT,
 };
 use pallet_tasks::{Standing, StandingOf};
 use pallet_work::ENGINE_ID;
@@ -55,6 +56,13 @@ fn fill_demands(id: AssignmentId, room: u32, due: u32) -> Vec<Demand> {
 	let demands: Vec<_> = challenges.chain(audit).collect();
 	Demands::<Runtime>::insert(id, BoundedVec::truncate_from(demands.clone()));
 	demands
+}
+
+/// Has the block look at a result.
+fn note(id: AssignmentId) {
+	let place = DueCount::<Runtime>::get(CLOCK);
+	Due::<Runtime>::insert((CLOCK, place), id);
+	DueCount::<Runtime>::insert(CLOCK, place + 1);
 }
 
 /// A standing result of the last unit of a task.
@@ -122,7 +130,6 @@ mod benchmarks {
 	fn challenge() -> Result<(), BenchmarkError> {
 		let (_, _) = result(&training(8, 1, PARAMETERS), UnitKind::Steps(0), SOME);
 		fill_demands(ID, 1, CLOCK);
-		fill_due(CLOCK + ANSWER_WINDOW + TOOK / 4 + 1);
 		let who = rich("challenger", 0);
 		let claim = Claim::Block { op: OpIndex(LAST * OPS + u32::from(PRODUCT)), block: BlockIndex { row: 0, col: 0 } };
 		#[block]
@@ -232,7 +239,7 @@ mod benchmarks {
 			info.units = BoundedVec::truncate_from(states);
 		});
 		fill_demands(ID, 0, CLOCK - 1);
-		assert!(DueAt::<Runtime>::try_append(CLOCK, ID).is_ok());
+		note(ID);
 		#[block]
 		{
 			<Disputes as OnInitialize<_>>::on_initialize(NOW);
@@ -270,33 +277,33 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// `d` results are looked at whose demands still run, `a` audits are drawn, and the block is full.
+	/// `d` results are found overdue, one of which is gone when it falls; `a` audits are drawn, `g` results are gone, and the block is full.
 	#[benchmark]
-	fn hooks(d: Linear<0, MAX_DUE_PER_BLOCK>, a: Linear<0, MAX_AUDITS_PER_BLOCK>) -> Result<(), BenchmarkError> {
+	fn hooks(
+		d: Linear<0, MAX_DUE_PER_BLOCK>,
+		a: Linear<0, MAX_AUDITS_PER_BLOCK>,
+		g: Linear<0, MAX_DUE_PER_BLOCK>,
+	) -> Result<(), BenchmarkError> {
 		begin(&person("author", 0));
+		let demands = |due: u32, count: u32| {
+			let demand = |number| Demand { claim: some_claim(number), by: None, due, proven: false };
+			BoundedVec::truncate_from((0..count).map(demand).collect())
+		};
 		for index in 0..d {
 			let id = AssignmentId(1_000 + u64::from(index));
-			let demands = (0..MAX_DEMANDS).map(|number| Demand {
-				claim: some_claim(number),
-				by: None,
-				due: CLOCK,
-				proven: false,
-			});
-			Demands::<Runtime>::insert(id, BoundedVec::truncate_from(demands.collect()));
-			assert!(DueAt::<Runtime>::try_append(CLOCK, id).is_ok());
+			Demands::<Runtime>::insert(id, demands(CLOCK - 1, MAX_DEMANDS));
+			note(id);
 		}
+		for place in 0..g {
+			Falling::<Runtime>::insert(place, AssignmentId(2_000 + u64::from(place)));
+		}
+		FallingPlaces::<Runtime>::put((0, g));
 		let spec = training(8, 1, PARAMETERS);
 		for index in 0..a {
 			let id = u64::from(index);
 			let (task, _) = task(index, &spec, Phase::Units, vec![UnitState::Accepted]);
 			standing(id, &person("worker", index), unit(task, UnitKind::Steps(0)), NOW + 10, SOME);
-			let demands = (0..MAX_DEMANDS / 2).map(|number| Demand {
-				claim: some_claim(number),
-				by: None,
-				due: CLOCK,
-				proven: false,
-			});
-			Demands::<Runtime>::insert(AssignmentId(id), BoundedVec::truncate_from(demands.collect()));
+			Demands::<Runtime>::insert(AssignmentId(id), demands(CLOCK, MAX_DEMANDS / 2));
 			assert!(AuditAt::<Runtime>::try_append(NOW, AssignmentId(id)).is_ok());
 		}
 		System::register_extra_weight_unchecked(Weight::MAX, DispatchClass::Operational);
@@ -305,7 +312,10 @@ mod benchmarks {
 			<Disputes as Hooks<_>>::on_initialize(NOW);
 			<Disputes as Hooks<_>>::on_finalize(NOW);
 		}
-		assert_eq!(Demands::<Runtime>::iter_keys().count(), (d + a) as usize);
+		let (first, free) = FallingPlaces::<Runtime>::get();
+		// A block that has found so many gone lets none fall.
+		let falls = u32::from(d > 0 && g < MAX_DUE_PER_BLOCK);
+		assert_eq!(free - first, d - falls);
 		assert_eq!(FullBlocks::<Runtime>::get(), 2);
 		Ok(())
 	}

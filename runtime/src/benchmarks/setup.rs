@@ -14,7 +14,6 @@ use labora_primitives::{
 	UnitKind, UnitMetrics, UnitRef, UnitState, Worker,
 };
 use labora_tensor::{Commitment, Opening, Shape, CHUNK_BYTES};
-use pallet_disputes::{DueAt, DUE_SPREAD, MAX_DUE_PER_BLOCK};
 use pallet_work::HeldReward;
 use sp_core::bounded::BoundedVec;
 use sp_runtime::{Digest, DigestItem};
@@ -65,6 +64,7 @@ pub const CLOCK: BlockNumber = NOW - 1;
 /// Begins the block [`NOW`] of an author.
 pub fn begin(author: &AccountId) {
 	pallet_disputes::FullBlocks::<Runtime>::put(NOW - CLOCK);
+	pallet_disputes::DueFrom::<Runtime>::put((CLOCK, 0));
 	let digest = Digest { logs: vec![DigestItem::PreRuntime(pallet_work::ENGINE_ID, author.encode())] };
 	System::set_block_number(NOW - 1);
 	System::initialize(&NOW, &[3; 32].into(), &digest);
@@ -164,14 +164,6 @@ pub fn fill_open_tasks(room: u32) {
 	let most = all.saturating_sub(room);
 	let tasks: Vec<_> = (0..most).map(|index| (1_000, TaskId(1_000_000 + index))).collect();
 	pallet_tasks::OpenTasks::<Runtime>::put(BoundedVec::truncate_from(tasks));
-}
-
-/// Fills the lists of results from a time on: only the last that may take one has room.
-pub fn fill_due(from: BlockNumber) {
-	let full: Vec<_> = (0..u64::from(MAX_DUE_PER_BLOCK)).map(|other| AssignmentId(u64::MAX - other)).collect();
-	for time in from..from + DUE_SPREAD {
-		DueAt::<Runtime>::insert(time, BoundedVec::truncate_from(full.clone()));
-	}
 }
 
 /// A unit of a task's round 1.

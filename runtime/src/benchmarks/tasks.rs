@@ -13,10 +13,7 @@ use pallet_tasks::{MaturingAt, Standing, StandingOf, Tasks as Infos, MAX_MATURIN
 use sp_core::bounded::BoundedVec;
 
 use super::setup::*;
-use crate::{
-	constants::{AUDIT_WINDOW, LAB, RESULT_WINDOW},
-	AccountId, Runtime, RuntimeOrigin, Tasks,
-};
+use crate::{constants::LAB, AccountId, Runtime, RuntimeOrigin, Tasks};
 
 /// The pallet.
 pub struct Pallet<T>(core::marker::PhantomData<T>);
@@ -24,22 +21,11 @@ pub struct Pallet<T>(core::marker::PhantomData<T>);
 pub trait Config: frame_system::Config<AccountId = AccountId> {}
 impl Config for Runtime {}
 
-/// Fills the lists of results that end when one of this block does, and those of results whose audits do: it is drawn two blocks later.
-fn fill_results() {
-	fill_due(CLOCK + 2 + AUDIT_WINDOW + TOOK / 4 + 1);
-	let full: Vec<_> = (0..u64::from(MAX_MATURING_PER_BLOCK)).map(|other| AssignmentId(u64::MAX - other)).collect();
-	let end = CLOCK + RESULT_WINDOW + TOOK + 1;
-	(end..end + pallet_tasks::SPREAD).for_each(|time| {
-		MaturingAt::<Runtime>::insert(time, BoundedVec::truncate_from(full.clone()));
-	});
-}
-
 /// The only unit of a task, assigned to a worker, after it sealed `seals` blocks.
 fn assigned(spec: &TaskSpec, seals: u32, op: OpIndex) -> (AccountId, TaskId) {
 	let who = worker("worker", 0);
 	begin(&who);
 	let (task, _) = task(0, spec, Phase::Units, vec![UnitState::Assigned(AssignmentId(0))]);
-	fill_results();
 	assign(0, &who, unit(task, UnitKind::Steps(0)));
 	if seals > 0 {
 		reward(0, &who, seals, op);
@@ -190,7 +176,6 @@ mod benchmarks {
 		let who = worker("worker", 0);
 		begin(&who);
 		let (task, _) = task(0, &spec, Phase::Merge, vec![UnitState::Assigned(AssignmentId(0))]);
-		fill_results();
 		records(task, 1);
 		assign(0, &who, UnitRef { task, round: 1, kind: UnitKind::Merge });
 		let result = UnitResult {
