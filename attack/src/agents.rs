@@ -378,6 +378,35 @@ impl Behaviour for Impostor {
 	}
 }
 
+/// Fills blocks with answers that are none, from when a result of somebody stands.
+pub struct Filler {
+	/// Whose.
+	pub after: AccountId,
+	/// How many blocks.
+	pub blocks: u32,
+}
+
+impl Behaviour for Filler {
+	fn act(&mut self, _: &AccountId, view: &View) -> Vec<RuntimeCall> {
+		if self.blocks == 0 || view.standing.values().all(|result| result.worker != self.after) {
+			return Vec::new();
+		}
+		self.blocks -= 1;
+		// The answer that weighs most for its bytes: as operational as a good one, and alone with others like it, too.
+		let claim = Claim::Merged { parameter: 0, block: BlockIndex { row: 0, col: 0 } };
+		let answer = |_| {
+			let (assignment, answer) = (AssignmentId(u64::MAX), Answer::default());
+			RuntimeCall::Disputes(pallet_disputes::Call::answer { assignment, claim, answer })
+		};
+		let together = || pallet_utility::Call::force_batch { calls: (0..16).map(answer).collect() };
+		let large = (0..8).map(|_| RuntimeCall::Utility(together()));
+		// Then what is left, with what weighs little.
+		let challenge =
+			|_| RuntimeCall::Disputes(pallet_disputes::Call::challenge { assignment: AssignmentId(u64::MAX), claim });
+		large.chain((0..16).map(answer)).chain((0..16).map(challenge)).collect()
+	}
+}
+
 /// Does nothing by itself.
 pub struct Still;
 

@@ -14,7 +14,7 @@ use labora_pouw::{Difficulty, IdleProof, IdleSeed};
 use labora_primitives::{AccountId, Balance, Hash, TaskId, Usefulness, WorkProof};
 use labora_runtime::{
 	signing::SigningContext, Address, Block, Disputes, Executive, Header, Runtime, RuntimeCall, RuntimeEvent,
-	RuntimeOrigin, Signature, System, Timestamp, UncheckedExtrinsic, Work, VERSION,
+	RuntimeOrigin, Signature, System, Tasks, Timestamp, UncheckedExtrinsic, Work, VERSION,
 };
 use sp_core::{sr25519, Pair};
 use sp_io::TestExternalities;
@@ -468,7 +468,9 @@ impl World {
 				.map(|(id, held)| (id, held.seals.into_inner()))
 				.collect(),
 			disputes: Disputes::disputes(None),
-			standing: pallet_tasks::Standing::<Runtime>::iter().collect(),
+			standing: pallet_tasks::Standing::<Runtime>::iter_keys()
+				.filter_map(|id| Some((id, Tasks::standing_result(id)?)))
+				.collect(),
 			tasks,
 			seen,
 		})

@@ -38,7 +38,7 @@ async fn play() -> Result<(Vec<Row>, usize)> {
 		)*};
 	}
 	play!(random_operands, random_activations, copies, equivocation, stale_parent, seal_and_abandon, re_mining);
-	play!(own_machines, timestamps, private_majority, confederate);
+	play!(own_machines, timestamps, private_majority, confederate, full_blocks);
 	let live = others.join().map_err(|_| anyhow::anyhow!("the live rows panicked"))?;
 	if let Err(error) = &live {
 		eprintln!("live rows: {error:?}");
@@ -61,7 +61,7 @@ async fn play() -> Result<(Vec<Row>, usize)> {
 	table.extend(live.unwrap_or_default());
 	take(5, &mut table);
 	let mut rest = Vec::new();
-	take(5, &mut rest);
+	take(6, &mut rest);
 	// The measured row stands before the sponsor's other one.
 	rest.sort_by_key(|row| !row.attack.starts_with("a sponsor with"));
 	table.extend(rest);

@@ -39,6 +39,7 @@ rows! {
 	timestamps
 	private_majority
 	confederate
+	full_blocks
 }
 
 #[tokio::test(flavor = "multi_thread")]

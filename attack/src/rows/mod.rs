@@ -15,7 +15,7 @@ use labora_runtime::Block;
 
 pub use private::private_majority;
 pub use proofs::{copies, random_operands, stale_parent};
-pub use results::{confederate, one_element_by_audit_alone, random_activations, AuditAlone};
+pub use results::{confederate, full_blocks, one_element_by_audit_alone, random_activations, AuditAlone};
 pub use sealing::{equivocation, re_mining, seal_and_abandon};
 pub use sponsor::{degenerate_parameters, own_machines, tickets_a_second};
 pub use time::timestamps;

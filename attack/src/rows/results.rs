@@ -4,14 +4,14 @@ use anyhow::{ensure, Context, Result};
 use labora_graph::OpIndex;
 use labora_primitives::{money::miss_probability, Claim, UnitKind, WorkProof};
 use labora_runtime::{
-	constants::{AUDIT_BLOCKS, AUDIT_STEPS},
-	RuntimeCall,
+	constants::{AUDIT_BLOCKS, AUDIT_STEPS, RESULT_WINDOW},
+	Runtime, RuntimeCall,
 };
 use labora_tensor::BlockIndex;
 
 use super::*;
 use crate::{
-	agents::{Answers, Watcher},
+	agents::{Answers, Filler, Watcher},
 	unit::{Computed, Lie},
 };
 
@@ -97,6 +97,45 @@ pub async fn confederate(genesis: &Genesis) -> Result<Row> {
 		"falls ({fault:?}); the stake of {lost:.2} LAB is lost whole, as the audit was open: the confederate has {back:.2} more than \
 		 before (attacker: both together)"
 	);
+	poorer(row)
+}
+
+/// Submits a lie, and has a confederate fill blocks until every window would be over: nobody can challenge it, and nobody answer.
+pub async fn full_blocks(genesis: &Genesis) -> Result<Row> {
+	const FILLED: u32 = 80;
+	let lying = Worker { after: Some(1), ..Worker::lying(&genesis.engine, Lie::RandomActivations) };
+	let watcher = Agent::new("watcher", 0, Watcher::of(&genesis.engine, [account("attacker")]));
+	let filler = Agent::new("confederate", 0, Filler { after: account("attacker"), blocks: FILLED });
+	// The last one's calls come first in a block.
+	let mut world = world(genesis, vec![Agent::new("attacker", 1, lying), honest(genesis), watcher, filler], 80)?;
+	seal_units(&mut world, "honest", 1)?;
+	seal_with_lie(&mut world, genesis, Lie::RandomActivations, after_the_first_layer)?;
+	let full = |world: &mut World| world.forge.with(pallet_disputes::FullBlocks::<Runtime>::get);
+	for _ in 0..2 * FILLED {
+		if full(&mut world) < FILLED {
+			world.block(Seal::Keeper)?;
+		}
+	}
+	ensure!(full(&mut world) == FILLED, "{} blocks are full", full(&mut world));
+	let view = world.view();
+	for name in ["attacker", "honest"] {
+		let result = view.standing.values().find(|result| result.worker == account(name)).context("it stands")?;
+		let window = RESULT_WINDOW + result.took;
+		ensure!(window < FILLED, "the window of {name} is {window} blocks");
+	}
+	let asked = |dispute: &labora_primitives::Dispute| dispute.result.worker == account("honest");
+	ensure!(view.disputes.iter().any(asked), "the honest one's audit is open");
+	world.settle(&["attacker", "honest"])?;
+	let (fault, _) = world.fall_of("attacker").context("the result falls")?;
+	ensure!(world.fall_of("honest").is_none(), "nobody falls by silence that was forced on it");
+	let cost = 1_000.0 - lab(world.balance("confederate"));
+	let running = checked(&mut world, &Store::new()?, &[]).await?;
+	let outcome = format!(
+		"after {FILLED} full blocks, {:.2} LAB each, the clock goes on: the lie falls ({fault:?}), the honest result is answered for and paid (attacker: both together)",
+		cost / f64::from(FILLED)
+	);
+	let mut row = row("blocks filled to keep answers out", outcome, &mut world, running).await?;
+	row.attacker -= cost;
 	poorer(row)
 }
 
