@@ -16,7 +16,7 @@ pub const SLOT_BOND: Balance = 50 * LAB;
 pub const MIN_PRICE: Balance = MILLILAB;
 /// Fee of one byte of an extrinsic: a block full of bytes costs as much as one full of weight, half a LAB.
 pub const BYTE_FEE: Balance = LAB / 10_000_000;
-/// Blocks that a result must outlive before it is paid.
+/// How long a result must stand before it is paid: blocks that had room, as all windows (`Clock`).
 pub const RESULT_WINDOW: BlockNumber = 16;
 /// Steps of a unit that its audit looks at.
 pub const AUDIT_STEPS: u8 = 2;

@@ -24,6 +24,7 @@ impl<T: Config> Pallet<T> {
 
 		let full_price = Self::check(&spec, &assignment, &result)?;
 		// A round begins only when the escrow covers it, so this is never short.
+		// The deadline is a time, the assignment's height is none: units of all kinds have their task's deadline.
 		let assigned = assignment.deadline.saturating_sub(spec.deadline);
 		let price = decayed_price(full_price, assigned, assignment.deadline, time).min(info.escrow);
 		// Also what it could not submit in: others may need all of it to compute the unit.

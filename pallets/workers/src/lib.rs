@@ -4,7 +4,8 @@
 //! its window: whoever has nothing left to stake is given nothing. At the end of every block a bounded scheduler gives open units, best price per
 //! multiply-accumulate first, to free slots, drawn by a hash of (ticket, unit): nobody races for a unit, and no sponsor
 //! steers its task to its own machines. A missed deadline costs part of the stake and reopens the unit; repeated, it chills the
-//! worker for a while. Full blocks put deadlines off: who fills them makes nobody miss one. A worker that leaves has its bond back after a while, in which what it did can still be reported.
+//! worker for a while. Full blocks put deadlines off: who fills them makes nobody miss one. A worker that leaves has its bond back after a
+//! while, in which what it did can still be reported.
 //!
 //! What it is not: it knows nothing of what a unit is (`pallet-tasks`) or of blocks' rewards (`pallet-work`).
 
