@@ -196,22 +196,22 @@ where
 		self.showing.retain(|key, _| demanded(key));
 		self.height = now;
 		for Dispute { assignment, result, demands } in disputes {
-			let mut claims = Vec::new();
+			let mut asked = Vec::new();
 			for demand in demands {
 				let key = (assignment, demand.claim);
 				let left = demand.due.saturating_sub(now);
-				if let Some(asked) = self.ask(self.showing.get(&key).copied(), left) {
-					self.showing.insert(key, asked);
-					claims.push(demand.claim);
-				}
+				asked.extend(self.ask(self.showing.get(&key).copied(), left).map(|showing| (key, showing)));
 				self.left.insert(key, left);
 			}
-			if claims.is_empty() {
+			if asked.is_empty() {
 				continue;
 			}
 			let name = describe(assignment, &result.unit);
-			log::info!(target: LOG_TARGET, "🔎 {} parts of {name} are to be shown", claims.len());
+			log::info!(target: LOG_TARGET, "🔎 {} parts of {name} are to be shown", asked.len());
+			// If that fails it is tried again with the next job.
 			let origin = Origin::of_result(&*chain, job.parent, &result)?;
+			let claims = asked.iter().map(|((_, claim), _)| *claim).collect();
+			self.showing.extend(asked);
 			let trace = self.drafts.get_mut(&result.unit).map(|pending| pending.draft.trace());
 			self.prover.ask(Request { assignment, result, origin, trace, claims });
 		}
