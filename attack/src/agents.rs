@@ -392,17 +392,17 @@ impl Behaviour for Filler {
 			return Vec::new();
 		}
 		self.blocks -= 1;
-		// The answer that weighs most for its bytes: as operational as a good one, and alone with others like it, too.
+		// The answer that weighs most for its bytes, to nothing: as operational as a good one, and so is a batch of them.
+		let assignment = AssignmentId(u64::MAX);
 		let claim = Claim::Merged { parameter: 0, block: BlockIndex { row: 0, col: 0 } };
 		let answer = |_| {
-			let (assignment, answer) = (AssignmentId(u64::MAX), Answer::default());
+			let answer = Answer::default();
 			RuntimeCall::Disputes(pallet_disputes::Call::answer { assignment, claim, answer })
 		};
 		let together = || pallet_utility::Call::force_batch { calls: (0..16).map(answer).collect() };
 		let large = (0..8).map(|_| RuntimeCall::Utility(together()));
 		// Then what is left, with what weighs little.
-		let challenge =
-			|_| RuntimeCall::Disputes(pallet_disputes::Call::challenge { assignment: AssignmentId(u64::MAX), claim });
+		let challenge = |_| RuntimeCall::Disputes(pallet_disputes::Call::challenge { assignment, claim });
 		large.chain((0..16).map(answer)).chain((0..16).map(challenge)).collect()
 	}
 }

@@ -237,7 +237,7 @@ where
 						dispute.assignment == id && dispute.demands.iter().any(|demand| demand.claim == claim)
 					};
 					let shown = self.shown.get(&id).is_some_and(|shown| shown.contains_key(&claim));
-					// A challenge that neither stands nor is answered was lost on the way.
+					// A challenge that neither stands, nor is answered, nor waits was lost on the way.
 					let waiting = sent.filter(|sent| self.transactions.is_waiting(sent));
 					let late = since.saturating_add(PATIENCE) < height;
 					if disputes.iter().any(is_open) {

@@ -11,7 +11,7 @@ use frame_support::{
 };
 use labora_primitives::{
 	limits::{MAX_OUTPUT, MAX_SEALS},
-	AccountId, AssignmentId, Claim, Clock,
+	AccountId, Assignment, AssignmentId, Claim, Clock, StandingResult,
 };
 use labora_runtime::{
 	constants::*,
@@ -37,14 +37,20 @@ fn full_block() {
 	block(&OTHER, fill);
 }
 
+/// A unit whose result was accepted in a block, and challenged in the next: what stands, and what is demanded.
+fn challenged(unit: &Assignment) -> (Computed, StandingResult, Claim) {
+	let computed = compute(unit, &[initial_parameter()]);
+	let result = block(&OTHER, || computed.submit());
+	let claim = Claim::Trace { first: 0, count: 1 };
+	block(&OTHER, || challenge(unit.id, claim)).unwrap();
+	(computed, result, claim)
+}
+
 #[test]
 fn full_blocks_are_no_time_to_answer() {
 	with_units(|_, units| {
-		let computed = compute(&units[0], &[initial_parameter()]);
+		let (computed, result, _) = challenged(&units[0]);
 		let id = units[0].id;
-		let result = block(&OTHER, || computed.submit());
-		let claim = Claim::Trace { first: 0, count: 1 };
-		block(&OTHER, || challenge(id, claim)).unwrap();
 		let due = || Disputes::disputes(Some(&MINER))[0].demands[0].due;
 		let asked = due();
 		assert_eq!(asked, System::block_number() + ANSWER_WINDOW + result.took / 4);
@@ -136,11 +142,8 @@ fn results_that_are_proven_wrong_fall_one_in_a_block_full_or_not() {
 #[test]
 fn what_ends_at_one_time_is_looked_at_one_block_after_the_other() {
 	with_units(|_, units| {
-		let computed = compute(&units[0], &[initial_parameter()]);
+		let (_, result, claim) = challenged(&units[0]);
 		let id = units[0].id;
-		let result = block(&OTHER, || computed.submit());
-		let claim = Claim::Trace { first: 0, count: 1 };
-		block(&OTHER, || challenge(id, claim)).unwrap();
 		let due = Disputes::now() + ANSWER_WINDOW + result.took / 4 + 1;
 		// Others that are answered long since, before it in the queue.
 		let others = 3 * pallet_disputes::MAX_DUE_PER_BLOCK;
@@ -164,10 +167,8 @@ fn what_ends_at_one_time_is_looked_at_one_block_after_the_other() {
 #[test]
 fn silence_is_guilt_where_there_was_room() {
 	with_units(|_, units| {
-		let computed = compute(&units[0], &[initial_parameter()]);
+		let (_, result, _) = challenged(&units[0]);
 		let id = units[0].id;
-		let result = block(&OTHER, || computed.submit());
-		block(&OTHER, || challenge(id, Claim::Trace { first: 0, count: 1 })).unwrap();
 		block(&OTHER, || ());
 		// The challenge was first, but the audit, drawn one block later, ends earlier.
 		let window = AUDIT_WINDOW + result.took / 4;

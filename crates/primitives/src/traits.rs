@@ -122,7 +122,7 @@ pub struct Fallen {
 pub trait DisputeLedger {
 	/// What of a worker's bond a unit puts at stake, given its price and the ops of a step.
 	fn stake(price: Balance, ops: u32) -> Balance;
-	/// A result that took so many blocks was accepted: it will be audited. `false`: as many as can be were, at this time.
+	/// A result that took so many blocks was accepted: it will be audited. `false`: this block has taken as many as it can.
 	fn opened(id: AssignmentId, took: BlockNumber) -> bool;
 	/// A result stands no longer: whoever still challenges it has its bond back.
 	fn closed(id: AssignmentId);

@@ -70,8 +70,13 @@ type Events = SelectAll<Pin<Box<dyn Stream<Item = Event> + Send>>>;
 /// An answer under way.
 #[derive(Clone, Copy)]
 enum Showing {
-	/// The prover has it, perhaps in the place of one that waits.
-	Asked(Option<Sent>),
+	/// The prover has it.
+	Asked {
+		/// What waits, and is to be replaced.
+		old: Option<Sent>,
+		/// Blocks that were left for it at the last job.
+		left: BlockNumber,
+	},
 	/// It was submitted.
 	Sent {
 		sent: Sent,
@@ -106,8 +111,6 @@ pub(super) struct Reporter<C, P: TransactionPool<Block = Block, Hash = Hash>> {
 	prover: Prover,
 	/// What is being shown.
 	showing: BTreeMap<(AssignmentId, Claim), Showing>,
-	/// How many blocks were left for it at the last job.
-	left: BTreeMap<(AssignmentId, Claim), BlockNumber>,
 	/// Height of the last job's parent.
 	height: BlockNumber,
 	/// What the tasks of the last job pay.
@@ -128,8 +131,8 @@ where
 		registration: Option<Registration>,
 		prover: Prover,
 	) -> Self {
-		let (worths, showing, left, events) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), SelectAll::new());
-		Self { shared, transactions, drafts, registration, prover, showing, left, height: 0, worths, events }
+		let (worths, showing, events) = (BTreeMap::new(), BTreeMap::new(), SelectAll::new());
+		Self { shared, transactions, drafts, registration, prover, showing, height: 0, worths, events }
 	}
 
 	/// Works until no more jobs can come.
@@ -200,8 +203,11 @@ where
 			for demand in demands {
 				let key = (assignment, demand.claim);
 				let left = demand.due.saturating_sub(now);
-				asked.extend(self.ask(self.showing.get(&key).copied(), left).map(|showing| (key, showing)));
-				self.left.insert(key, left);
+				if let Some(Showing::Asked { left: before, .. }) = self.showing.get_mut(&key) {
+					*before = left;
+				} else if let Some(showing) = self.ask(self.showing.get(&key).copied(), left) {
+					asked.push((key, showing));
+				}
 			}
 			if asked.is_empty() {
 				continue;
@@ -215,24 +221,24 @@ where
 			let trace = self.drafts.get_mut(&result.unit).map(|pending| pending.draft.trace());
 			self.prover.ask(Request { assignment, result, origin, trace, claims });
 		}
-		self.left.retain(|key, _| self.showing.contains_key(key));
 		Ok(())
 	}
 
 	/// Whether to have something shown, given how far that is and how many blocks are left for it.
 	fn ask(&mut self, showing: Option<Showing>, left: BlockNumber) -> Option<Showing> {
+		let asked = |old| Showing::Asked { old, left };
 		let is_over = |since: BlockNumber| since.saturating_add(SHOW_PATIENCE) < self.height;
 		match showing {
-			None => Some(Showing::Asked(None)),
-			Some(Showing::Asked(_)) => None,
-			Some(Showing::Failed(since)) => is_over(since).then_some(Showing::Asked(None)),
+			None => Some(asked(None)),
+			Some(Showing::Asked { .. }) => None,
+			Some(Showing::Failed(since)) => is_over(since).then_some(asked(None)),
 			Some(Showing::Sent { sent, left: then, .. }) if self.transactions.is_waiting(&sent) => {
 				// Full blocks leave as much as before.
-				(then.saturating_sub(left) > SHOW_PATIENCE).then_some(Showing::Asked(Some(sent)))
+				(then.saturating_sub(left) > SHOW_PATIENCE).then_some(asked(Some(sent)))
 			}
 			Some(Showing::Sent { since, .. }) => is_over(since).then(|| {
 				self.transactions.resync();
-				Showing::Asked(None)
+				asked(None)
 			}),
 		}
 	}
@@ -242,8 +248,8 @@ where
 		let Proved { assignment, claim, answer } = proved;
 		let key = (assignment, claim);
 		// What is no longer demanded has been shown.
-		let Some(Showing::Asked(old)) = self.showing.get(&key).copied() else { return };
-		let (since, left) = (self.height, self.left.get(&key).copied().unwrap_or(0));
+		let Some(Showing::Asked { old, left }) = self.showing.get(&key).copied() else { return };
+		let since = self.height;
 		// What waits still may be taken.
 		let mut showing = old.map_or(Showing::Failed(since), |sent| Showing::Sent { sent, since, left });
 		if let Some(answer) = answer {
